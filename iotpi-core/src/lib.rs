@@ -1,13 +1,16 @@
 //! Wire types, device traits, the typed client and the module runner of **iotpi**: Raspberry Pi systems of
 //! independent modules and one hub.
 #![forbid(unsafe_code)]
-#![cfg_attr(feature = "client", doc = include_str!("../README.md"))]
+#![cfg_attr(all(feature = "client", feature = "log", feature = "schemars"), doc = include_str!("../README.md"))]
 #![cfg_attr(feature = "document-features", doc = "\n# Features\n")]
 #![cfg_attr(feature = "document-features", doc = document_features::document_features!())]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use async_trait::async_trait;
+#[cfg(feature = "schemars")]
+pub use schemars;
 
+mod any_error;
 mod device;
 mod model;
 mod time;
@@ -17,15 +20,22 @@ mod uplink;
 mod client;
 #[cfg(feature = "client")]
 mod durable_file;
+#[cfg(feature = "log")]
+pub mod log;
 #[cfg(feature = "client")]
 mod module;
 #[cfg(feature = "client")]
+mod outage;
+#[cfg(feature = "client")]
 mod outbox;
+#[cfg(feature = "client")]
+mod random;
 #[cfg(feature = "stop-signal")]
 mod signals;
 #[cfg(feature = "client")]
 pub mod testing;
 
+pub use any_error::AnyError;
 pub use device::{Actuator, Camera, DeviceError, DeviceErrorKind, Sensor};
 pub use model::{
     camera::{CameraInfo, FrameReceipt, Latency, ViewerInfo, ViewerKind, WatchedCamera},
@@ -45,8 +55,8 @@ pub use model::{
     id::{ActionName, InvalidId, MAX_ID_LEN, ModuleId, SensorType, UserName},
     live_frame::{InvalidLiveFrame, LiveFrame},
     manifest::{
-        ActionSpec, CameraSpec, DEFAULT_HEARTBEAT_SECS, Health, MAX_MANIFEST_ENTRIES, Manifest, Measure,
-        ModuleInfo,
+        ActionSpec, CameraSpec, DEFAULT_HEARTBEAT_SECS, Health, MAX_DESCRIPTION_LEN, MAX_MANIFEST_ENTRIES,
+        Manifest, Measure, ModuleInfo,
     },
     mixed_replace::{MAX_PART_HEAD_BYTES, MalformedStream, MixedReplace, Part},
     new_reading::{BooleanWithUnit, MAX_AGE_SECS, NewReading, NewReadings, Stored},
@@ -71,19 +81,26 @@ pub use client::live::{Live, LiveStream};
 pub use client::{
     BucketWidth, DEFAULT_DEADLINE, HubClient, HubHealth, ReadingFilter,
     backoff::Backoff,
+    control::ControlRequest,
+    environment::EnvironmentError,
     frame_publisher::{FramePublisher, FrameReceiver, PublisherState},
     http::InvalidUrl,
     mjpeg::FrameStream,
+    pages::Pages,
     uplink::HubUplink,
 };
 #[cfg(feature = "client")]
 pub use module::{
     Module, ModuleError,
-    actuator::{Actions, ActuatorModule},
+    actions::{ActionFunction, Actions, NoParams, SafeFunction},
+    actuator::ActuatorModule,
     camera::CameraModule,
+    camera_function::{CameraFunction, camera},
     composite::CompositeModule,
+    measure::{IntoSamples, Measuring, measure, measure_blocking, measure_with},
+    recorder::Recorder,
     runner::{RunError, Runner},
-    sensor::{Measuring, SensorModule, measure},
+    sensor::SensorModule,
 };
 #[cfg(feature = "client")]
 pub use outbox::limits::{DEFAULT_OUTBOX_CAPACITY, OutboxError, OutboxLimits};
@@ -91,7 +108,7 @@ pub use outbox::limits::{DEFAULT_OUTBOX_CAPACITY, OutboxError, OutboxLimits};
 pub use signals::stop_signal;
 
 // Compiles the Rust code in the project's documents.
-#[cfg(all(doctest, feature = "client"))]
+#[cfg(all(doctest, feature = "client", feature = "log", feature = "schemars"))]
 mod pages {
     #[doc = include_str!("../../README.md")]
     struct Readme;

@@ -97,7 +97,9 @@ impl From<UplinkError> for Failure {
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::Refused(error) | RunError::Module(ModuleError::Uplink(error)) => error.into(),
+            RunError::Refused { source: error, .. } | RunError::Module(ModuleError::Uplink(error)) => {
+                error.into()
+            }
             other => Self::of("module_failed", with_causes(&other)),
         }
     }

@@ -248,7 +248,7 @@ impl Hub {
         };
         self.ask(async move |hub| {
             Ok(match key {
-                Some(key) => hub.control_once(&module, &command, &key).await?,
+                Some(key) => hub.control(&module, &command).once(key).await?,
                 None => hub.control(&module, &command).await?,
             })
         })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::uplink::UplinkError;
+use crate::{random, uplink::UplinkError};
 
 /// The maximum pause, whatever the hub asks for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
@@ -49,21 +49,10 @@ impl Default for Backoff {
     }
 }
 
-/// A number from 0 up to, not including, 1. Without a source of randomness it is one half, which is still a
-/// pause.
+/// A number from 0 up to, not including, 1.
+#[allow(clippy::cast_possible_truncation)]
 fn unit_interval() -> f64 {
-    getrandom::u32().map_or(0.5, |n| f64::from(n) / (f64::from(u32::MAX) + 1.0))
-}
-
-/// The error and its causes, separated by colons.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+    f64::from(random::bits() as u32) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// The pause after a failure: the time that the hub asks for, plus a back-off with full jitter.

@@ -14,7 +14,8 @@ use tokio::{
 };
 
 use crate::{
-    client::backoff::{Backoff, error_chain, pause},
+    any_error::error_chain,
+    client::backoff::{Backoff, pause},
     model::{camera::FrameReceipt, error::ErrorKind, frame::Frame},
     uplink::{Uplink, UplinkError},
 };

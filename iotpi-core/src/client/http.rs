@@ -18,7 +18,10 @@ use hyper_util::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::TcpStream;
 
-use crate::uplink::UplinkError;
+use crate::{
+    client::backoff::{Backoff, pause},
+    uplink::UplinkError,
+};
 
 /// The maximum size of an answer: a large frame and a margin.
 const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
@@ -39,6 +42,8 @@ pub struct InvalidUrl {
 pub(super) struct Http {
     pub url: String,
     pub deadline: Duration,
+    /// The number of retries of a request that may be repeated.
+    pub retries: u32,
     token: Option<String>,
     pool: Client<HttpConnector, Full<Bytes>>,
 }
@@ -51,6 +56,7 @@ impl std::fmt::Debug for Http {
 }
 
 /// A request before it is sent.
+#[derive(Debug)]
 pub(super) struct Call {
     method: Method,
     pub path: String,
@@ -58,11 +64,14 @@ pub(super) struct Call {
     content_type: Option<HeaderValue>,
     headers: Vec<(&'static str, String)>,
     extra_time: Duration,
+    /// Whether the request may be repeated after an error.
+    is_repeatable: bool,
 }
 
 impl Call {
     fn new(method: Method, path: impl Into<String>) -> Self {
         Self {
+            is_repeatable: method == Method::GET,
             method,
             path: path.into(),
             body: Ok(Bytes::new()),
@@ -90,7 +99,7 @@ impl Call {
             self.path.push(if self.path.contains('?') { '&' } else { '?' });
             self.path.push_str(name);
             self.path.push('=');
-            self.path.extend(form_urlencoded::byte_serialize(value.to_string().as_bytes()));
+            self.path.push_str(&percent_encoded(&value.to_string()));
         }
         self
     }
@@ -117,6 +126,12 @@ impl Call {
         self
     }
 
+    /// Marks a `GET` request with an effect.
+    pub fn without_retries(mut self) -> Self {
+        self.is_repeatable = false;
+        self
+    }
+
     /// Extends the deadline of the answer, for a long poll.
     pub fn extra_time(mut self, time: Duration) -> Self {
         self.extra_time = time;
@@ -124,9 +139,18 @@ impl Call {
     }
 }
 
-/// Percent-encodes a text as one segment of a path.
-pub(super) fn segment(text: &str) -> String {
-    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+/// Percent-encodes a text as a value of a query or a segment of a path (RFC 3986, section 2.1).
+pub(super) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte))
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 impl Http {
@@ -141,8 +165,8 @@ impl Http {
         if uri.host().is_none_or(str::is_empty) {
             return Err(invalid("a host is missing"));
         }
-        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return Err(invalid("a hub lives at the root: http://HOST:PORT"));
+        if uri.query().is_some() || url.contains('#') {
+            return Err(invalid("it has a query or a fragment"));
         }
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -154,6 +178,7 @@ impl Http {
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
             deadline: super::DEFAULT_DEADLINE,
+            retries: 0,
             token: None,
             pool,
         })
@@ -182,18 +207,29 @@ impl Http {
     /// Sends the request and reads the complete answer.
     pub async fn bytes(&self, call: Call) -> Result<Bytes, UplinkError> {
         let limit = self.deadline + call.extra_time;
-        let exchange = async {
-            let response = self.send(call).await?;
-            self.read(response.into_body()).await
-        };
-        tokio::time::timeout(limit, exchange).await.map_err(|_| self.timed_out(limit))?
+        let mut retries = if call.is_repeatable { self.retries } else { 0 };
+        let mut backoff = Backoff::default();
+        loop {
+            let exchange = async {
+                let response = self.send(&call).await?;
+                self.read(response.into_body()).await
+            };
+            let answered = tokio::time::timeout(limit, exchange).await;
+            match answered.unwrap_or_else(|_| Err(self.timed_out(limit))) {
+                Err(error) if retries > 0 && may_pass(&error) => {
+                    retries -= 1;
+                    tokio::time::sleep(pause(&mut backoff, &error)).await;
+                }
+                answered => return answered,
+            }
+        }
     }
 
     /// Sends the request and returns the body as a stream; the deadline covers only the head.
     pub async fn stream(&self, call: Call) -> Result<Incoming, UplinkError> {
         let limit = self.deadline + call.extra_time;
         let response =
-            tokio::time::timeout(limit, self.send(call)).await.map_err(|_| self.timed_out(limit))??;
+            tokio::time::timeout(limit, self.send(&call)).await.map_err(|_| self.timed_out(limit))??;
         Ok(response.into_body())
     }
 
@@ -212,7 +248,17 @@ impl Http {
 
     /// `HOST[:PORT]`.
     pub fn authority(&self) -> &str {
-        self.url.split_once("://").map_or(&self.url, |(_, authority)| authority)
+        self.split_url().0
+    }
+
+    /// The path before all paths of the hub, empty or `/PREFIX`.
+    pub fn prefix(&self) -> &str {
+        self.split_url().1
+    }
+
+    fn split_url(&self) -> (&str, &str) {
+        let rest = self.url.split_once("://").map_or(&*self.url, |(_, rest)| rest);
+        rest.split_at(rest.find('/').unwrap_or(rest.len()))
     }
 
     /// A new connection outside the pool.
@@ -228,17 +274,18 @@ impl Http {
         Ok(socket)
     }
 
-    async fn send(&self, call: Call) -> Result<Response<Incoming>, UplinkError> {
-        let mut request = self.request(call.method, &format!("{}{}", self.url, call.path))?;
-        if let Some(content_type) = call.content_type {
+    async fn send(&self, call: &Call) -> Result<Response<Incoming>, UplinkError> {
+        let mut request = self.request(call.method.clone(), &format!("{}{}", self.url, call.path))?;
+        if let Some(content_type) = &call.content_type {
             request = request.header(CONTENT_TYPE, content_type);
         }
-        for (name, value) in call.headers {
-            request = request.header(name, value);
+        for (name, value) in &call.headers {
+            request = request.header(*name, value);
         }
-        let body = call.body.map_err(|e| self.not_a_hub(format!("the request could not be written: {e}")))?;
+        let body = call.body.as_ref();
+        let body = body.map_err(|e| self.not_a_hub(format!("the request could not be written: {e}")))?;
         let request = request
-            .body(Full::new(body))
+            .body(Full::new(body.clone()))
             .map_err(|e| self.not_a_hub(format!("the request could not be built: {e}")))?;
         let response = self.pool.request(request).await.map_err(|e| self.unreachable(e))?;
         if response.status().is_success() {
@@ -274,20 +321,39 @@ impl Http {
     }
 }
 
+/// Whether the same request may succeed later.
+fn may_pass(error: &UplinkError) -> bool {
+    error.is_transient() && !matches!(error, UplinkError::NotAHub { .. })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_url_of_a_hub_has_no_path() {
-        for url in ["http://127.0.0.1:8000", "http://hub.local", "http://[::1]:8000/"] {
-            assert!(Http::new(url).is_ok(), "{url}");
+    fn the_url_of_a_hub_may_have_a_prefix() {
+        for (url, authority, prefix) in [
+            ("http://127.0.0.1:8000", "127.0.0.1:8000", ""),
+            ("http://hub.local", "hub.local", ""),
+            ("http://[::1]:8000/", "[::1]:8000", ""),
+            ("http://home.example/iotpi/", "home.example", "/iotpi"),
+            ("http://home.example:81/a/b", "home.example:81", "/a/b"),
+        ] {
+            let http = Http::new(url).unwrap();
+
+            assert_eq!((http.authority(), http.prefix()), (authority, prefix), "{url}");
         }
         for url in
-            ["", "hub.local", "https://hub.local", "ftp://hub", "http://hub/api", "http://hub?x=1", "http://"]
+            ["", "hub.local", "https://hub.local", "ftp://hub", "http://hub?x=1", "http://hub/#a", "http://"]
         {
             assert!(Http::new(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn all_but_unreserved_characters_are_encoded() {
+        assert_eq!(percent_encoded("aZ09-._~"), "aZ09-._~");
+        assert_eq!(percent_encoded("a b+c&d=e/ä"), "a%20b%2Bc%26d%3De%2F%C3%A4");
     }
 
     #[tokio::test]

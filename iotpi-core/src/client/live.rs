@@ -1,5 +1,7 @@
 //! The live WebSocket.
 
+use std::{collections::VecDeque, time::Duration};
+
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderValue, header::AUTHORIZATION};
 use tokio::net::TcpStream;
@@ -11,7 +13,7 @@ use tokio_tungstenite::{
 use super::http::Http;
 use crate::{
     model::{
-        error::Problem,
+        error::{ErrorKind, Problem},
         event::{LiveMessage, LiveRequest, Subscription, WatchRequest},
         id::ModuleId,
         live_frame::{InvalidLiveFrame, LiveFrame},
@@ -34,6 +36,10 @@ pub enum Live {
 pub struct LiveStream {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     url: String,
+    /// The time limit of a confirmation.
+    deadline: Duration,
+    /// Received while a confirmation was awaited.
+    received: VecDeque<Live>,
 }
 
 impl LiveStream {
@@ -52,20 +58,47 @@ impl LiveStream {
             .await
             .map_err(|_| http.timed_out(http.deadline))?
             .map_err(|e| refused(http, e))?;
-        let mut live = Self { socket, url: http.url.clone() };
+        let mut live =
+            Self { socket, url: http.url.clone(), deadline: http.deadline, received: VecDeque::new() };
         live.subscribe(subscription).await?;
         Ok(live)
     }
 
-    /// Replaces the subscription; a [`LiveMessage::Recent`] follows.
+    /// Replaces the subscription. When it returns the hub has confirmed it with a [`LiveMessage::Recent`], which
+    /// [`next`](Self::next) returns, after the messages before it.
     ///
     /// # Errors
-    /// [`UplinkError`] if the connection broke.
+    /// [`UplinkError`] if the connection broke, or the hub refused the subscription or did not answer in time.
     ///
     /// # Cancel safety
     /// Not cancel safe: half a message may have been sent.
     pub async fn subscribe(&mut self, subscription: &Subscription) -> Result<(), UplinkError> {
-        self.say(&LiveRequest::Subscribe(subscription.clone())).await
+        self.say(&LiveRequest::Subscribe(subscription.clone())).await?;
+        let (url, after) = (self.url.clone(), self.deadline);
+        let confirmed = tokio::time::timeout(after, self.confirmation()).await;
+        confirmed.map_err(|_| UplinkError::Timeout { url, after })?
+    }
+
+    /// Keeps all messages up to the answer to a subscription.
+    async fn confirmation(&mut self) -> Result<(), UplinkError> {
+        loop {
+            match self.receive_new().await? {
+                None => return Err(self.ended()),
+                // `NotFound` concerns a watched camera.
+                Some(Live::Message(LiveMessage::Problem { problem }))
+                    if problem.kind != ErrorKind::NotFound =>
+                {
+                    return Err(UplinkError::Problem(Box::new(problem)));
+                }
+                Some(live) => {
+                    let is_confirmed = matches!(live, Live::Message(LiveMessage::Recent { .. }));
+                    self.received.push_back(live);
+                    if is_confirmed {
+                        return Ok(());
+                    }
+                }
+            }
+        }
     }
 
     /// Replaces the list of watched cameras, 0 to [`MAX_WATCHED_CAMERAS`](crate::MAX_WATCHED_CAMERAS) of
@@ -132,6 +165,13 @@ impl LiveStream {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn receive(&mut self) -> Result<Option<Live>, UplinkError> {
+        match self.received.pop_front() {
+            Some(live) => Ok(Some(live)),
+            None => self.receive_new().await,
+        }
+    }
+
+    async fn receive_new(&mut self) -> Result<Option<Live>, UplinkError> {
         loop {
             match self.socket.next().await {
                 None | Some(Ok(Message::Close(_))) => return Ok(None),
@@ -156,6 +196,13 @@ impl LiveStream {
     async fn say(&mut self, request: &LiveRequest) -> Result<(), UplinkError> {
         let request = serde_json::to_string(request).map_err(|e| self.not_a_hub(e.to_string()))?;
         self.socket.send(Message::text(request)).await.map_err(|e| self.broken(e))
+    }
+
+    fn ended(&self) -> UplinkError {
+        UplinkError::Unreachable {
+            url: self.url.clone(),
+            source: "the hub closed the live connection".into(),
+        }
     }
 
     fn not_a_hub(&self, message: String) -> UplinkError {

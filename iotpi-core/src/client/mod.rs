@@ -1,28 +1,31 @@
 //! The typed client: all requests to a hub, over one pool of reused connections.
 //!
 //! Deliberately absent: TLS (a hub speaks plain HTTP on a trusted network, or is behind a proxy), caching,
-//! retries (a module's runner retries; a program decides for itself).
+//! retries of writes (a module's runner retries; a program decides for itself).
 
 pub(crate) mod backoff;
+pub(crate) mod control;
+pub(crate) mod environment;
 pub(crate) mod frame_publisher;
 pub(crate) mod http;
 mod hub_clock;
 #[cfg(feature = "live")]
 pub(crate) mod live;
 pub(crate) mod mjpeg;
+pub(crate) mod pages;
 mod push;
 pub(crate) mod uplink;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
 use self::http::{Call, Http};
 #[cfg(feature = "live")]
 use self::live::LiveStream;
-use self::{http::InvalidUrl, mjpeg::FrameStream, uplink::HubUplink};
+use self::{control::ControlRequest, http::InvalidUrl, mjpeg::FrameStream, pages::Pages, uplink::HubUplink};
 use crate::{
     client::frame_publisher::FrameReceiver,
     model::{
@@ -72,12 +75,65 @@ pub struct ReadingFilter {
     pub since: Option<Timestamp>,
     /// The latest time, exclusive.
     pub until: Option<Timestamp>,
-    /// The maximum number, 1 to 1,000; 100 by default.
+    /// The maximum number in a page, 1 to 1,000. By default 100 if one page is awaited, and 1,000 if all are
+    /// read.
     pub limit: Option<u32>,
     /// The [`Page::next`] of the previous page.
     pub cursor: Option<String>,
     /// Oldest first instead of newest first.
     pub ascending: bool,
+}
+
+impl ReadingFilter {
+    /// Readings of one module, newest first. `ReadingFilter::default()` is a filter without conditions.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use iotpi_core::{Clock, ReadingFilter, SystemClock};
+    ///
+    /// let hour_ago = SystemClock::new().now().minus(Duration::from_secs(3600));
+    /// let last_hour = ReadingFilter::of("attic".parse()?).since(hour_ago).ascending();
+    /// # Ok::<(), iotpi_core::InvalidId>(())
+    /// ```
+    #[must_use]
+    pub fn of(module_id: ModuleId) -> Self {
+        Self { module_id: Some(module_id), ..Self::default() }
+    }
+
+    /// Sets the earliest time, inclusive.
+    #[must_use]
+    pub fn since(mut self, since: Timestamp) -> Self {
+        self.since = Some(since);
+        self
+    }
+
+    /// Sets the latest time, exclusive.
+    #[must_use]
+    pub fn until(mut self, until: Timestamp) -> Self {
+        self.until = Some(until);
+        self
+    }
+
+    /// Sets the maximum number in a page, 1 to 1,000.
+    #[must_use]
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Begins at the [`Page::next`] of a page.
+    #[must_use]
+    pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
+        self.cursor = Some(cursor.into());
+        self
+    }
+
+    /// Returns the oldest first.
+    #[must_use]
+    pub fn ascending(mut self) -> Self {
+        self.ascending = true;
+        self
+    }
 }
 
 /// The width of a bucket of [`HubClient::buckets`].
@@ -124,7 +180,8 @@ pub struct HubHealth {
 }
 
 impl HubClient {
-    /// Creates a client of the hub at `http://HOST[:PORT]`. Sends nothing yet.
+    /// Creates a client of the hub at `http://HOST[:PORT]`, or at `http://HOST[:PORT]/PREFIX` behind a proxy. Sends
+    /// nothing yet.
     ///
     /// # Errors
     /// [`InvalidUrl`] if it is not such a URL.
@@ -143,6 +200,24 @@ impl HubClient {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.http.deadline = deadline;
+        self
+    }
+
+    /// Sets how often a read is repeated after an error that may pass: an unreachable or busy hub, or no answer in
+    /// time. Each pause is as long as the hub asks for, plus up to 250 ms at first and 30 s at most. By default no
+    /// request is repeated; writes never are.
+    ///
+    /// ```
+    /// # fn example() -> Result<(), iotpi_core::AnyError> {
+    /// use iotpi_core::HubClient;
+    ///
+    /// let hub = HubClient::new("http://127.0.0.1:8000")?.with_retries(3);
+    /// # Ok(()) }
+    /// # example().unwrap();
+    /// ```
+    #[must_use]
+    pub fn with_retries(mut self, retries: u32) -> Self {
+        self.http.retries = retries;
         self
     }
 
@@ -194,17 +269,10 @@ impl HubClient {
         self.http.bytes(call).await.map(|_| ())
     }
 
-    /// Returns one page of lost readings, by start time; without `sensor` of all types. They have one order
-    /// only: `ascending` must be false.
-    ///
-    /// # Errors
-    /// [`UplinkError`].
-    pub async fn gaps(
-        &self,
-        sensor: Option<&SensorType>,
-        filter: &ReadingFilter,
-    ) -> Result<Page<Gap>, UplinkError> {
-        self.http.json(filtered("/api/gaps".to_owned(), filter).query("type", sensor)).await
+    /// Lost readings, by start time; without `sensor` of all types. They have one order only: `ascending` must be
+    /// false.
+    pub fn gaps(&self, sensor: Option<&SensorType>, filter: &ReadingFilter) -> Pages<Gap> {
+        self.filtered("/api/gaps".to_owned(), filter, |call| call.query("type", sensor))
     }
 
     /// Returns the delivery account of a module's numbered readings.
@@ -232,32 +300,28 @@ impl HubClient {
     /// # Errors
     /// [`UplinkError`].
     pub async fn newest(&self, module_id: Option<&ModuleId>) -> Result<Vec<Reading>, UplinkError> {
-        self.all_pages(|| Call::get("/api/sensors").query("module_id", module_id)).await
+        Pages::new(self.http.clone(), Call::get("/api/sensors").query("module_id", module_id)).all().await
     }
 
-    /// Returns one page of readings, newest first by default.
+    /// Readings, newest first by default: of all pages with [`Pages::next`], [`Pages::all`] or
+    /// [`Pages::into_stream`]; awaited, of one page.
     ///
-    /// # Errors
-    /// [`UplinkError`].
-    pub async fn readings(
-        &self,
-        sensor: &SensorType,
-        filter: &ReadingFilter,
-    ) -> Result<Page<Reading>, UplinkError> {
-        self.http.json(filtered(records(sensor), filter)).await
+    /// ```no_run
+    /// # async fn example(hub: iotpi_core::HubClient) -> Result<(), iotpi_core::AnyError> {
+    /// use iotpi_core::ReadingFilter;
+    ///
+    /// let filter = ReadingFilter::of("attic".parse()?);
+    /// let all = hub.readings(&"temperature".parse()?, &filter).all().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn readings(&self, sensor: &SensorType, filter: &ReadingFilter) -> Pages<Reading> {
+        self.filtered(format!("/api/sensors/{sensor}"), filter, |call| call)
     }
 
-    /// Returns one page of aggregated readings, oldest first.
-    ///
-    /// # Errors
-    /// [`UplinkError`].
-    pub async fn buckets(
-        &self,
-        sensor: &SensorType,
-        width: BucketWidth,
-        filter: &ReadingFilter,
-    ) -> Result<Page<Bucket>, UplinkError> {
-        self.http.json(filtered(records(sensor), filter).query("bucket", Some(width.as_str()))).await
+    /// Aggregated readings, oldest first; pages as those of [`Self::readings`].
+    pub fn buckets(&self, sensor: &SensorType, width: BucketWidth, filter: &ReadingFilter) -> Pages<Bucket> {
+        let width = Some(width.as_str());
+        self.filtered(format!("/api/sensors/{sensor}"), filter, |call| call.query("bucket", width))
     }
 
     /// Publishes one frame of a module's camera. For many frames use [`stream_frames`](Self::stream_frames).
@@ -332,7 +396,7 @@ impl HubClient {
     /// # Errors
     /// [`UplinkError`].
     pub async fn cameras(&self) -> Result<Vec<WatchedCamera>, UplinkError> {
-        self.all_pages(|| Call::get("/api/cameras")).await
+        Pages::new(self.http.clone(), Call::get("/api/cameras")).all().await
     }
 
     /// Registers a module.
@@ -352,7 +416,7 @@ impl HubClient {
     /// # Errors
     /// [`UplinkError`].
     pub async fn modules(&self) -> Result<Vec<ModuleInfo>, UplinkError> {
-        self.all_pages(|| Call::get("/api/modules")).await
+        Pages::new(self.http.clone(), Call::get("/api/modules")).all().await
     }
 
     /// Returns one module.
@@ -363,29 +427,24 @@ impl HubClient {
         self.http.json(Call::get(format!("/api/modules/{module_id}"))).await
     }
 
-    /// Sends a command to a module. Returns when the hub has stored it, not when it was run.
+    /// Sends a command to a module. Awaited, it returns the command when the hub has stored it;
+    /// [`wait`](ControlRequest::wait) returns it when it was run, refused or expired.
+    ///
+    /// ```no_run
+    /// # async fn example(hub: iotpi_core::HubClient) -> Result<(), iotpi_core::AnyError> {
+    /// use iotpi_core::NewCommand;
+    /// use serde_json::{Map, json};
+    ///
+    /// let on = NewCommand::new("switch".parse()?, Map::from_iter([("on".to_owned(), json!(true))]));
+    /// let command = hub.control(&"hall-lamp".parse()?, &on).wait().await?;
+    /// println!("{}: {:?}", command.state.as_str(), command.result);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`UplinkError`]; `Unprocessable` if the module's manifest does not offer the action.
-    pub async fn control(&self, module_id: &ModuleId, command: &NewCommand) -> Result<Command, UplinkError> {
-        self.http.json(Call::post(format!("/api/modules/{module_id}/control")).json(command)).await
-    }
-
-    /// Sends a command with an idempotency key of 1 to 64 visible ASCII characters: a repeated request with
-    /// the same key, after a lost answer, returns the first command. The key is kept as long as the command,
-    /// at least until that has ended.
-    ///
-    /// # Errors
-    /// As [`Self::control`]; `InvalidArgument` if the key is invalid, `Conflict` if it belongs to a different
-    /// request.
-    pub async fn control_once(
-        &self,
-        module_id: &ModuleId,
-        command: &NewCommand,
-        key: &str,
-    ) -> Result<Command, UplinkError> {
-        let call = Call::post(format!("/api/modules/{module_id}/control")).json(command).once(key);
-        self.http.json(call).await
+    pub fn control(&self, module_id: &ModuleId, command: &NewCommand) -> ControlRequest {
+        ControlRequest::new(self.http.clone(), module_id, command.clone())
     }
 
     /// Returns the current state of a command.
@@ -393,7 +452,7 @@ impl HubClient {
     /// # Errors
     /// [`UplinkError`]; `NotFound`.
     pub async fn command(&self, id: &CommandId) -> Result<Command, UplinkError> {
-        self.http.json(Call::get(format!("/api/commands/{}", http::segment(id)))).await
+        self.http.json(Call::get(format!("/api/commands/{}", http::percent_encoded(id)))).await
     }
 
     /// Cancels a command that is still queued.
@@ -401,7 +460,7 @@ impl HubClient {
     /// # Errors
     /// [`UplinkError`]; `Conflict` if its module has received it.
     pub async fn cancel(&self, id: &CommandId) -> Result<Command, UplinkError> {
-        self.http.json(Call::post(format!("/api/commands/{}/cancel", http::segment(id)))).await
+        self.http.json(Call::post(format!("/api/commands/{}/cancel", http::percent_encoded(id)))).await
     }
 
     /// Claims up to `limit` (1 to 16) commands for a module, waiting up to `wait` (at most 60 s) for one.
@@ -417,7 +476,8 @@ impl HubClient {
         let call = Call::get(format!("/api/modules/{module_id}/commands"))
             .query("wait", Some(wait.as_secs_f64()))
             .query("limit", Some(limit))
-            .extra_time(wait);
+            .extra_time(wait)
+            .without_retries();
         Ok(self.http.json::<Page<LeasedCommand>>(call).await?.items)
     }
 
@@ -446,7 +506,8 @@ impl HubClient {
         Ok(granted.access_token)
     }
 
-    /// Opens the live connection: the current state first, then events.
+    /// Opens the live connection and subscribes: the current state first, then events. When it returns the hub has
+    /// confirmed the subscription, so no event that the program causes afterwards is missed.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -458,37 +519,18 @@ impl HubClient {
         LiveStream::open(&self.http, subscription).await
     }
 
-    async fn all_pages<T: serde::de::DeserializeOwned>(
+    /// The pages of a list with this filter; `more` adds parameters.
+    fn filtered<T: DeserializeOwned>(
         &self,
-        call: impl Fn() -> Call,
-    ) -> Result<Vec<T>, UplinkError> {
-        let mut all = Vec::new();
-        let mut cursor = None;
-        loop {
-            let call = call()
-                .query("limit", Some(crate::model::page::MAX_PAGE_ITEMS))
-                .query("cursor", cursor.as_ref());
-            let page: Page<T> = self.http.json(call).await?;
-            all.extend(page.items);
-            match page.next {
-                Some(next) => cursor = Some(next),
-                None => return Ok(all),
-            }
-        }
+        path: String,
+        filter: &ReadingFilter,
+        more: impl FnOnce(Call) -> Call,
+    ) -> Pages<T> {
+        let call = Call::get(path)
+            .query("module_id", filter.module_id.as_ref())
+            .query("since", filter.since.map(Timestamp::as_secs_f64))
+            .query("until", filter.until.map(Timestamp::as_secs_f64))
+            .query("order", filter.ascending.then_some("asc"));
+        Pages::new(self.http.clone(), more(call)).from(filter.limit, filter.cursor.clone())
     }
-}
-
-/// The path of the readings of a type.
-fn records(sensor: &SensorType) -> String {
-    format!("/api/sensors/{sensor}")
-}
-
-fn filtered(path: String, filter: &ReadingFilter) -> Call {
-    Call::get(path)
-        .query("module_id", filter.module_id.as_ref())
-        .query("since", filter.since.map(Timestamp::as_secs_f64))
-        .query("until", filter.until.map(Timestamp::as_secs_f64))
-        .query("limit", filter.limit)
-        .query("cursor", filter.cursor.as_ref())
-        .query("order", filter.ascending.then_some("asc"))
 }

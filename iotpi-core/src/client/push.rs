@@ -144,7 +144,7 @@ async fn converse(
     let body = StreamBody::new(parts(frames.slot(), offset, over.clone()));
     let path = Call::post("/api/camera/stream").query("module_id", Some(module_id)).path;
     let request = http
-        .request(Method::POST, &path)?
+        .request(Method::POST, &format!("{}{path}", http.prefix()))?
         .header(HOST, http.authority())
         .header(CONTENT_TYPE, content_type())
         .body(body)
@@ -192,7 +192,7 @@ async fn read_answer(http: &Http, mut answer: Incoming, frames: &FrameReceiver) 
     loop {
         match answer.frame().await {
             None => {
-                let ended = || http.unreachable("the hub ended the stream of pictures");
+                let ended = || http.unreachable("the hub ended the stream of frames");
                 return last_problem.map_or_else(ended, UplinkError::Problem);
             }
             Some(Err(e)) => return http.unreachable(e),

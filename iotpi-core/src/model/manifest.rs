@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::{
     model::{
         gap::Delivery,
-        id::{ActionName, ModuleId, SensorType},
+        id::{ActionName, InvalidId, ModuleId, SensorType},
         reading::Quantity,
         tolerant,
         unit::Unit,
@@ -19,6 +19,8 @@ use crate::{
 
 /// The maximum number of measures, and of actions, in a manifest.
 pub const MAX_MANIFEST_ENTRIES: usize = 64;
+/// The maximum length of a description in characters.
+pub const MAX_DESCRIPTION_LEN: usize = 500;
 /// The default heartbeat interval in seconds.
 pub const DEFAULT_HEARTBEAT_SECS: f64 = 10.0;
 
@@ -181,6 +183,31 @@ impl ActionSpec {
         }
     }
 
+    /// An action of this name without a description and with any parameters, to be completed by the other
+    /// methods.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use iotpi_core::ActionSpec;
+    ///
+    /// let heat = ActionSpec::named("heat")?.hazardous().while_alive(Duration::from_secs(60));
+    /// assert!(heat.hazardous);
+    /// # Ok::<(), iotpi_core::InvalidId>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidId`] if the name does not match `[a-z0-9][a-z0-9_-]{0,63}`.
+    pub fn named(name: &str) -> Result<Self, InvalidId> {
+        Ok(Self { description: None, ..Self::new(ActionName::new(name)?, "", Value::Null) })
+    }
+
+    /// Sets the description, one sentence for the dashboard.
+    #[must_use]
+    pub fn described(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
     /// Marks the action as hazardous: it runs at most once.
     #[must_use]
     pub fn hazardous(mut self) -> Self {
@@ -224,6 +251,15 @@ impl ActionSpec {
             let value = self.target.as_ref().and_then(|name| params.get(name));
             value.map_or_else(String::new, Value::to_string)
         })
+    }
+}
+
+impl TryFrom<&str> for ActionSpec {
+    type Error = InvalidId;
+
+    /// As [`ActionSpec::named`].
+    fn try_from(name: &str) -> Result<Self, InvalidId> {
+        Self::named(name)
     }
 }
 

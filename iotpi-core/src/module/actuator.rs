@@ -1,27 +1,21 @@
 //! A module that runs commands on an actuator.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
 use tokio::{task::JoinError, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    client::backoff::{Backoff, error_chain},
-    device::{Actuator, DeviceError, DeviceErrorKind},
+    any_error::error_chain,
+    client::backoff::Backoff,
+    device::{Actuator, DeviceErrorKind},
     model::{
         command::{
             Action, Command, CommandId, CommandOutcome, CommandReport, LeasedCommand, MAX_ERROR_LEN,
             StatusReport,
         },
         error::ErrorKind,
-        id::ActionName,
         manifest::{ActionSpec, Manifest},
     },
     module::{Module, ModuleError, command_log::CommandLog, safety_lease::SafetyLeases},
@@ -262,7 +256,7 @@ impl<A: Actuator> ActuatorModule<A> {
             match tried {
                 Ok(()) => backoff.succeeded(),
                 Err(error) => {
-                    tracing::debug!(module = %up.module_id(), %error, "no line to the hub");
+                    tracing::debug!(module = %up.module_id(), %error, "the hub does not answer");
                     tokio::select! {
                         () = stop.cancelled() => break,
                         () = self.safety.expired() => {}
@@ -282,7 +276,7 @@ impl<A: Actuator> ActuatorModule<A> {
 
     /// Puts the device into its safe state because the issuer is absent; returns the report.
     async fn make_safe_and_report(&mut self, up: &Arc<dyn Uplink>) -> StatusReport {
-        tracing::warn!(module = %up.module_id(), "who switched it on, or the hub, is gone: making the device safe");
+        tracing::warn!(module = %up.module_id(), "the issuer or the hub is absent: putting the device into its safe state");
         match self.actuator.make_safe().await {
             Ok(()) => self.safety.release(),
             Err(error) => {
@@ -425,61 +419,6 @@ impl<A: Actuator> Module for ActuatorModule<A> {
         for report in self.run_commands(commands, &duty).await {
             up.report(report).await?;
         }
-        Ok(())
-    }
-}
-
-/// Actions defined by functions; see [`Actions::on`].
-#[derive(Default)]
-pub struct Actions {
-    functions: BTreeMap<ActionName, (ActionSpec, ActionFunction)>,
-}
-
-type ActionFunction = Box<dyn FnMut(Map<String, Value>) -> Result<Value, DeviceError> + Send>;
-
-impl std::fmt::Debug for Actions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.functions.keys()).finish()
-    }
-}
-
-impl Actions {
-    /// Creates an empty set of actions.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds an action that calls a function with its parameters; a later one of the same name replaces it.
-    /// The function must not block for long.
-    #[must_use]
-    pub fn on(
-        mut self,
-        spec: ActionSpec,
-        function: impl FnMut(Map<String, Value>) -> Result<Value, DeviceError> + Send + 'static,
-    ) -> Self {
-        self.functions.insert(spec.name.clone(), (spec, Box::new(function)));
-        self
-    }
-}
-
-#[async_trait]
-impl Actuator for Actions {
-    fn actions(&self) -> Vec<ActionSpec> {
-        self.functions.values().map(|(spec, _)| spec.clone()).collect()
-    }
-
-    async fn perform(&mut self, action: &Action) -> Result<Value, DeviceError> {
-        match self.functions.get_mut(&action.name) {
-            Some((_, function)) => function(action.params.clone()),
-            None => Err(DeviceError::new(
-                DeviceErrorKind::Refused,
-                format!("there is no action `{}`", action.name),
-            )),
-        }
-    }
-
-    async fn make_safe(&mut self) -> Result<(), DeviceError> {
         Ok(())
     }
 }

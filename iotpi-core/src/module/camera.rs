@@ -6,11 +6,13 @@ use async_trait::async_trait;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
+    any_error::error_chain,
     client::frame_publisher::FramePublisher,
-    device::Camera,
-    model::manifest::Manifest,
+    device::{Camera, DeviceError},
+    model::{frame::Frame, manifest::Manifest},
     module::{Module, ModuleError},
-    uplink::Uplink,
+    outage::{Outage, REPORT_EVERY, report},
+    uplink::{Uplink, UplinkError},
 };
 
 /// The pause after a failed capture.
@@ -46,30 +48,47 @@ impl<C: Camera> CameraModule<C> {
 
     /// Captures frames on demand.
     async fn capture(&mut self, publisher: &FramePublisher, up: &dyn Uplink) -> Infallible {
-        let mut failing = false;
+        let outage = Outage::default();
         let mut refused = false;
         loop {
             publisher.demand().await;
-            match self.camera.capture().await {
+            match self.next_frame(&outage, up).await {
                 Ok(frame) => {
-                    failing = false;
+                    outage.ended(up.module_id(), "the camera delivers frames again");
                     publisher.publish(frame);
                 }
                 Err(error) => {
-                    if !failing {
-                        tracing::warn!(module = %up.module_id(), %error, "the camera delivered no frame");
-                    }
-                    failing = true;
+                    let text = format!("the camera delivers no frames: {}", error_chain(&error));
+                    outage.failed(up.module_id(), &text);
                     tokio::time::sleep(CAMERA_RETRY).await;
                 }
             }
-            if !refused && publisher.state().refused > 0 {
+            if !refused && let Some(error) = refusal(publisher) {
                 refused = true;
-                let error = publisher.state().error.map(|error| error.to_string());
-                tracing::warn!(module = %up.module_id(), error, "the hub refuses frames; said once");
+                let text = format!("the hub refuses frames (reported once): {}", error_chain(&*error));
+                report(up.module_id(), &text);
             }
         }
     }
+
+    /// Waits for a frame, and reports a long wait.
+    async fn next_frame(&mut self, outage: &Outage, up: &dyn Uplink) -> Result<Frame, DeviceError> {
+        let mut frame = self.camera.capture();
+        loop {
+            tokio::select! {
+                frame = &mut frame => return frame,
+                () = tokio::time::sleep(REPORT_EVERY) => {
+                    outage.failed(up.module_id(), "the camera delivers no frames: a capture takes longer than a minute");
+                }
+            }
+        }
+    }
+}
+
+/// The error of the last refused frame, if one was refused.
+fn refusal(publisher: &FramePublisher) -> Option<Arc<UplinkError>> {
+    let state = publisher.state();
+    state.error.filter(|_| state.refused > 0)
 }
 
 #[async_trait]
@@ -113,5 +132,37 @@ impl<C: Camera> Module for CameraModule<C> {
         let frame = self.camera.capture().await?;
         up.publish(frame).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+    use crate::{model::manifest::CameraSpec, testing::RecordingUplink};
+
+    struct StuckCamera;
+
+    #[async_trait]
+    impl Camera for StuckCamera {
+        fn spec(&self) -> CameraSpec {
+            CameraSpec { width: 1, height: 1, fps: 1.0 }
+        }
+
+        async fn capture(&mut self) -> Result<Frame, DeviceError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_capture_that_does_not_end_is_reported() {
+        let up = RecordingUplink::new("porch".parse().unwrap());
+        let (mut module, outage) = (CameraModule::new(StuckCamera), Outage::default());
+
+        let waited = timeout(REPORT_EVERY + Duration::from_secs(1), module.next_frame(&outage, &up)).await;
+
+        assert!(waited.is_err());
+        assert!(outage.due(Instant::now()).is_none(), "the report was a second ago");
     }
 }

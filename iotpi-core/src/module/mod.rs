@@ -1,9 +1,15 @@
 //! Modules: the trait, the ready-made modules and the runner.
 
+pub(crate) mod actions;
 pub(crate) mod actuator;
 pub(crate) mod camera;
+pub(crate) mod camera_function;
 mod command_log;
 pub(crate) mod composite;
+pub(crate) mod measure;
+#[cfg(feature = "schemars")]
+mod params_schema;
+pub(crate) mod recorder;
 pub(crate) mod runner;
 mod safety_lease;
 pub(crate) mod sensor;

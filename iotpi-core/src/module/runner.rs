@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    any_error::error_chain,
     client::{
-        backoff::{Backoff, error_chain, pause},
+        backoff::{Backoff, pause},
         frame_publisher::FrameReceiver,
     },
     model::{
@@ -36,7 +37,7 @@ use crate::{
 const GRACE: Duration = Duration::from_millis(1500);
 const LAST_SEND: Duration = Duration::from_millis(500);
 /// The time a module that runs once gets to send its queue on disk.
-const ONCE_SEND: Duration = Duration::from_secs(30);
+pub(super) const ONCE_SEND: Duration = Duration::from_secs(30);
 
 /// Runs one module on one uplink.
 ///
@@ -67,8 +68,13 @@ pub enum RunError {
     #[error("the outbox cannot be opened")]
     Outbox(#[from] OutboxError),
     /// The hub refused it: wrong token, wrong id, or an invalid manifest.
-    #[error("the hub refused to register the module")]
-    Refused(#[source] UplinkError),
+    #[error("the hub refused to register module `{module_id}`")]
+    Refused {
+        /// The id of the module.
+        module_id: ModuleId,
+        /// The answer of the hub.
+        source: UplinkError,
+    },
     /// The module could not continue.
     #[error("the module ended")]
     Module(#[from] ModuleError),
@@ -184,13 +190,7 @@ impl Runner {
         let end_of_sending = CancellationToken::new();
         tasks.spawn({
             let (line, end) = (line.clone(), end_of_sending.clone());
-            async move {
-                tokio::join!(
-                    line.sender.run_live(&end),
-                    line.sender.run_backlog(&end),
-                    line.sender.run_maintenance(&end)
-                )
-            }
+            async move { line.sender.run(&end).await }
         });
         tasks.close();
 
@@ -215,7 +215,7 @@ impl Runner {
         line.sender.send_rest(LAST_SEND).await;
         line.close().await;
         match (refused, ended) {
-            (Some(error), _) => Err(RunError::Refused(error)),
+            (Some(source), _) => Err(RunError::Refused { module_id: line.module_id().clone(), source }),
             (None, Some(Ok(ended))) => Ok(ended?),
             (None, Some(Err(_))) => Err(RunError::Panicked),
             (None, None) => Err(RunError::Overran),
@@ -232,8 +232,10 @@ impl Runner {
     /// Not cancel safe.
     pub async fn once(self, module: impl Module) -> Result<(), RunError> {
         let manifest = module.manifest();
+        let module_id = self.uplink.module_id().clone();
+        let refused = |source| RunError::Refused { module_id, source };
         if self.folder.is_none() {
-            self.uplink.register(&manifest).await.map_err(RunError::Refused)?;
+            self.uplink.register(&manifest).await.map_err(refused)?;
             return Ok(Box::new(module).run_once(self.uplink).await?);
         }
         let line = Arc::new(self.open_uplink().await?);
@@ -246,12 +248,12 @@ impl Runner {
             line.sender.send_all(ONCE_SEND).await;
         }
         line.close().await;
-        registered.map_err(RunError::Refused)?;
+        registered.map_err(refused)?;
         Ok(done?)
     }
 
     /// Opens the outbox.
-    async fn open_uplink(self) -> Result<RunnerUplink, OutboxError> {
+    pub(super) async fn open_uplink(self) -> Result<RunnerUplink, OutboxError> {
         let Self { uplink, clock, capacity, folder, limits, backoff } = self;
         let outbox = match folder {
             None => Outbox::in_memory(capacity, clock),
@@ -272,10 +274,10 @@ impl Runner {
 }
 
 /// The module's uplink: readings go into the outbox, other requests to the hub.
-struct RunnerUplink {
+pub(super) struct RunnerUplink {
     uplink: Arc<dyn Uplink>,
     outbox: Arc<Outbox>,
-    sender: Sender,
+    pub(super) sender: Sender,
     backoff: Backoff,
 }
 
@@ -289,13 +291,15 @@ impl RunnerUplink {
             match self.uplink.register(manifest).await {
                 Ok(_) => {
                     tracing::info!(module = %self.module_id(), "registered");
+                    self.sender.outages.registered(self.module_id());
                     accepted_once = true;
                     backoff.succeeded();
                     self.send_heartbeats(manifest.heartbeat()).await;
                 }
                 Err(error) if !accepted_once && is_final(&error) => return error,
                 Err(error) => {
-                    tracing::warn!(module = %self.module_id(), error = %error_chain(&error), "the registration failed");
+                    tracing::debug!(module = %self.module_id(), error = %error_chain(&error), "the registration failed");
+                    self.sender.outages.registration_failed(self.module_id(), &error);
                     tokio::time::sleep(pause(&mut backoff, &error)).await;
                 }
             }
@@ -310,7 +314,8 @@ impl RunnerUplink {
                 Ok(receipt) if receipt.registered => {}
                 Ok(_) => return,
                 Err(error) => {
-                    tracing::warn!(module = %self.module_id(), error = %error_chain(&error), "the heartbeat failed");
+                    tracing::debug!(module = %self.module_id(), error = %error_chain(&error), "the heartbeat failed");
+                    self.sender.outages.registration_failed(self.module_id(), &error);
                     return;
                 }
             }

@@ -7,17 +7,28 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    device::{DeviceError, Sensor},
+    device::{DeviceError, DeviceErrorKind, Sensor},
     model::{
         manifest::{Manifest, Measure},
-        reading::{Quantity, Reading, Sample},
+        reading::{Reading, Sample},
     },
     module::{Module, ModuleError},
     time::{Clock, SystemClock},
     uplink::Uplink,
 };
 
-/// Reads a [`Sensor`] periodically and records its samples. A failed read is recorded with its reason.
+/// Reads a [`Sensor`] periodically and records its samples. A failed read is recorded with its reason, and so
+/// is a quantity that the sensor did not return. A read that failed with a bus or checksum error is repeated
+/// once at once.
+///
+/// ```
+/// use std::time::Duration;
+/// use iotpi_core::{Module, Quantity, SensorModule, measure};
+///
+/// let sensor = measure(Quantity::Temperature, async || Ok(21.5));
+/// let module = SensorModule::new(sensor, Duration::from_secs(60)).described("Under the roof");
+/// assert_eq!(module.manifest().measures[0].every_secs, Some(60.0));
+/// ```
 #[derive(Debug)]
 pub struct SensorModule<S> {
     sensor: S,
@@ -52,14 +63,32 @@ impl<S: Sensor> SensorModule<S> {
         self
     }
 
+    /// Measures once, and after a faulty transfer on the bus once more.
     async fn measure(&mut self) -> (Vec<Sample>, Option<DeviceError>) {
-        match self.sensor.read().await {
-            Ok(samples) => (samples, None),
+        let mut measured = self.sensor.read().await;
+        if let Err(error) = &measured
+            && matches!(error.kind(), DeviceErrorKind::Bus | DeviceErrorKind::Checksum)
+        {
+            tracing::debug!(%error, "reading again");
+            measured = self.sensor.read().await;
+        }
+        match measured {
+            Ok(samples) => (self.complete(samples), None),
             Err(error) => {
                 let gaps = self.sensor.quantities().into_iter().map(|q| Sample::no_data(q, &error)).collect();
                 (gaps, Some(error))
             }
         }
+    }
+
+    /// Adds a sample without data for each quantity that the sensor did not return.
+    fn complete(&self, mut samples: Vec<Sample>) -> Vec<Sample> {
+        for quantity in self.sensor.quantities() {
+            if !samples.iter().any(|sample| sample.quantity == quantity) {
+                samples.push(Sample::no_data(quantity, "the sensor returned no value"));
+            }
+        }
+        samples
     }
 
     fn stamped(&self, samples: Vec<Sample>, up: &Arc<dyn Uplink>) -> Vec<Reading> {
@@ -110,42 +139,5 @@ impl<S: Sensor> Module for SensorModule<S> {
         let (samples, error) = self.measure().await;
         up.record(self.stamped(samples, &up)).await?;
         error.map_or(Ok(()), |error| Err(error.into()))
-    }
-}
-
-/// A sensor defined by a function that measures one quantity; see [`measure`].
-pub struct Measuring<F> {
-    quantity: Quantity,
-    function: F,
-}
-
-impl<F> std::fmt::Debug for Measuring<F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Measuring").field("quantity", &self.quantity).finish_non_exhaustive()
-    }
-}
-
-/// Creates a [`Sensor`] from an async function that returns one value in the quantity's canonical unit.
-pub fn measure<F, R>(quantity: Quantity, function: F) -> Measuring<F>
-where
-    F: FnMut() -> R + Send,
-    R: Future<Output = Result<f64, DeviceError>> + Send,
-{
-    Measuring { quantity, function }
-}
-
-#[async_trait]
-impl<F, R> Sensor for Measuring<F>
-where
-    F: FnMut() -> R + Send,
-    R: Future<Output = Result<f64, DeviceError>> + Send,
-{
-    fn quantities(&self) -> Vec<Quantity> {
-        vec![self.quantity.clone()]
-    }
-
-    async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
-        let value = (self.function)().await?;
-        Ok(vec![Sample::new(self.quantity.clone(), value)])
     }
 }

@@ -30,6 +30,7 @@ use crate::{
         gap::{GapReason, NewGap},
         id::ModuleId,
     },
+    random,
     time::Clock,
 };
 
@@ -105,7 +106,7 @@ impl Disk {
         }
         // The times of a clock without a boot id are valid in this process only.
         let boot =
-            clock.boot().unwrap_or_else(|| u128::from(super::random()) << 64 | u128::from(super::random()));
+            clock.boot().unwrap_or_else(|| u128::from(random::bits()) << 64 | u128::from(random::bits()));
         let found = recovery::recover(folder, module_id, boot, clock.as_ref())?;
         let Recovered { epoch, next_seq, gaps, segments, lost } = found;
         let mut disk = Self {

@@ -10,6 +10,7 @@
 
 mod backlog;
 mod checkpoint;
+mod crc32;
 mod disk;
 mod gaps;
 pub(crate) mod limits;
@@ -45,6 +46,7 @@ use crate::{
         id::ModuleId,
         reading::{MAX_SEQ, Reading, SeqNo},
     },
+    random,
     time::Clock,
 };
 
@@ -83,17 +85,9 @@ struct LiveQueue {
 /// A batch of the newest readings in flight.
 pub(crate) type Batch = Vec<(Instant, QueuedReading)>;
 
-fn random() -> u64 {
-    // Without randomness, the time: better than the same epoch for all.
-    getrandom::u64().unwrap_or_else(|_| {
-        let now = crate::time::SystemClock::new().now().as_micros();
-        u64::try_from(now).unwrap_or(1)
-    })
-}
-
 /// 53 random bits, not zero.
 fn new_epoch() -> u64 {
-    (random() & MAX_SEQ).max(1)
+    (random::bits() & MAX_SEQ).max(1)
 }
 
 impl Outbox {

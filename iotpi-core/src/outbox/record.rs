@@ -10,7 +10,10 @@
 
 use std::time::Duration;
 
-use super::queued_reading::{QueuedReading, TakenAt};
+use super::{
+    crc32::crc32,
+    queued_reading::{QueuedReading, TakenAt},
+};
 use crate::{
     model::{
         id::SensorType,
@@ -76,7 +79,7 @@ pub(super) fn encode(kept: &QueuedReading, bytes: &mut Vec<u8>) {
         put_varint(u64::try_from(monotonic.as_micros()).unwrap_or(u64::MAX), bytes);
     }
     let payload = &bytes[start + HEAD..];
-    let (length, sum) = (payload.len() as u16, crc32fast::hash(payload));
+    let (length, sum) = (payload.len() as u16, crc32(payload));
     bytes[start + 1..start + 3].copy_from_slice(&length.to_le_bytes());
     bytes[start + 3..start + HEAD].copy_from_slice(&sum.to_le_bytes());
 }
@@ -90,7 +93,7 @@ pub(super) fn decode(bytes: &[u8], epoch: u64) -> Option<(QueuedReading, usize)>
         return None;
     }
     let payload = rest.get(..length)?;
-    if crc32fast::hash(payload) != u32::from_le_bytes([c0, c1, c2, c3]) {
+    if crc32(payload) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return None;
     }
     let kept = read(&mut Reader(payload), epoch)?;

@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::{
+    crc32::crc32,
     queued_reading::QueuedReading,
     record::{self, MARK},
 };
@@ -74,7 +75,7 @@ impl Segment {
         header.extend(MAGIC);
         header.extend(epoch.to_le_bytes());
         header.extend(boot.to_le_bytes());
-        header.extend(crc32fast::hash(&header).to_le_bytes());
+        header.extend(crc32(&header).to_le_bytes());
         if let Err(error) = file.write_all(&header) {
             // Without its header it would be in the way of the next attempt.
             let _ = std::fs::remove_file(&path);
@@ -127,7 +128,7 @@ impl Segment {
         let (said, sum) = header.split_at(HEADER - 4);
         let boot = said[16..].try_into().map(u128::from_le_bytes).unwrap_or_default();
         let right = said.starts_with(MAGIC)
-            && crc32fast::hash(said).to_le_bytes() == *sum
+            && crc32(said).to_le_bytes() == *sum
             && said[8..16] == self.epoch.to_le_bytes();
         if right {
             self.boot = boot;

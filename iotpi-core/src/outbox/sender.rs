@@ -15,8 +15,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    client::backoff::{Backoff, error_chain, pause},
+    any_error::error_chain,
+    client::backoff::{Backoff, pause},
     model::error::ErrorKind,
+    outage::HubOutages,
     outbox::{Outbox, QueuedReading},
     uplink::{Uplink, UplinkError},
 };
@@ -32,16 +34,28 @@ const GAP_RETRY: Duration = Duration::from_secs(60);
 pub(crate) struct Sender {
     pub uplink: Arc<dyn Uplink>,
     pub outbox: Arc<Outbox>,
+    pub outages: HubOutages,
     gate: RetryGate,
+}
+
+impl std::fmt::Debug for Sender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender").field("module_id", self.uplink.module_id()).finish_non_exhaustive()
+    }
 }
 
 impl Sender {
     pub fn new(uplink: Arc<dyn Uplink>, outbox: Arc<Outbox>, backoff: Backoff) -> Self {
-        Self { uplink, outbox, gate: RetryGate::new(backoff) }
+        Self { uplink, outbox, outages: HubOutages::default(), gate: RetryGate::new(backoff) }
+    }
+
+    /// Sends the live queue and the backlog, and maintains the outbox, until `stop`.
+    pub async fn run(&self, stop: &CancellationToken) {
+        tokio::join!(self.run_live(stop), self.run_backlog(stop), self.run_maintenance(stop));
     }
 
     /// Sends new readings as they arrive, until `stop`.
-    pub async fn run_live(&self, stop: &CancellationToken) {
+    async fn run_live(&self, stop: &CancellationToken) {
         let turn = async || {
             while !self.outbox.has_live() {
                 self.outbox.live_added.notified().await;
@@ -50,7 +64,7 @@ impl Sender {
         };
         while let Some(turn) = stop.run_until_cancelled(turn()).await {
             match self.send_live(stop.cancelled()).await {
-                Some(Ok(())) => self.gate.succeeded(),
+                Some(Ok(())) => self.succeeded(),
                 Some(Err(error)) => self.failed(&error),
                 None => {}
             }
@@ -59,7 +73,7 @@ impl Sender {
     }
 
     /// Sends the backlog, oldest first, and reports gaps, until `stop`.
-    pub async fn run_backlog(&self, stop: &CancellationToken) {
+    async fn run_backlog(&self, stop: &CancellationToken) {
         // The time from which gaps may be reported: later after a refusal.
         let mut gaps_from = Instant::now();
         while let Some((is_gap, turn)) = stop.run_until_cancelled(self.backlog_step(gaps_from)).await {
@@ -76,7 +90,7 @@ impl Sender {
                 self.send_backlog(stop.cancelled()).await
             };
             match done {
-                Some(Ok(())) => self.gate.succeeded(),
+                Some(Ok(())) => self.succeeded(),
                 Some(Err(error)) => self.failed(&error),
                 None => {}
             }
@@ -103,7 +117,7 @@ impl Sender {
     }
 
     /// Maintains the outbox until `stop`.
-    pub async fn run_maintenance(&self, stop: &CancellationToken) {
+    async fn run_maintenance(&self, stop: &CancellationToken) {
         while stop.run_until_cancelled(sleep(MAINTENANCE_INTERVAL)).await.is_some() {
             self.outbox.maintain().await;
         }
@@ -219,8 +233,14 @@ impl Sender {
         Ok(())
     }
 
+    fn succeeded(&self) {
+        self.outages.delivered(self.uplink.module_id());
+        self.gate.succeeded();
+    }
+
     fn failed(&self, error: &UplinkError) {
-        tracing::warn!(module = %self.uplink.module_id(), error = %error_chain(error), "the hub does not accept readings; they are kept");
+        tracing::debug!(module = %self.uplink.module_id(), error = %error_chain(error), "a delivery failed");
+        self.outages.delivery_failed(self.uplink.module_id(), error);
         self.gate.failed(error);
     }
 }

@@ -6,6 +6,7 @@ use std::{io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
+use super::crc32::crc32;
 use crate::{
     durable_file,
     model::{gap::NewGap, id::ModuleId},
@@ -64,7 +65,7 @@ impl State {
     /// Replaces the file atomically; it is on disk when this returns.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         let json = serde_json::to_vec(self).map_err(io::Error::other)?;
-        let mut content = format!("{:08x}\n", crc32fast::hash(&json)).into_bytes();
+        let mut content = format!("{:08x}\n", crc32(&json)).into_bytes();
         content.extend(json);
         durable_file::replace(&folder.join(FILE), &content)
     }
@@ -74,5 +75,5 @@ fn parse(bytes: &[u8]) -> Option<State> {
     let (sum, rest) = bytes.split_at_checked(8)?;
     let json = rest.strip_prefix(b"\n")?;
     let sum = u32::from_str_radix(std::str::from_utf8(sum).ok()?, 16).ok()?;
-    (sum == crc32fast::hash(json)).then(|| serde_json::from_slice(json).ok())?
+    (sum == crc32(json)).then(|| serde_json::from_slice(json).ok())?
 }

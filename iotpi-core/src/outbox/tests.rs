@@ -108,7 +108,7 @@ impl Random {
     /// Uses the seed `IOTPI_SEED`, or a new one, and prints it.
     fn new() -> Self {
         let seed = std::env::var("IOTPI_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or_else(super::random);
+        let seed = seed.unwrap_or_else(crate::random::bits);
         println!("IOTPI_SEED={seed}");
         Self(seed)
     }

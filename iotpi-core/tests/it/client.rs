@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iotpi_core::{ErrorKind, HubClient, ModuleId, UplinkError};
+use iotpi_core::{CommandState, ErrorKind, HubClient, ModuleId, NewCommand, UplinkError};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -126,6 +126,64 @@ async fn all_pages_are_read_and_the_cursor_is_encoded() {
     bounded("a request", requests.recv()).await.unwrap();
     let (_, second) = bounded("a request", requests.recv()).await.unwrap();
     assert!(second.contains("cursor=a%26b%3Dc"), "{second}");
+}
+
+#[tokio::test]
+async fn a_prefix_of_the_address_is_before_every_path() {
+    let (url, mut requests) = server(vec![answer("200 OK", HEALTHY)]).await;
+
+    HubClient::new(&format!("{url}/iotpi/")).unwrap().health().await.unwrap();
+
+    let (_, request) = bounded("a request", requests.recv()).await.unwrap();
+    assert!(request.starts_with("GET /iotpi/health "), "{request}");
+}
+
+#[tokio::test]
+async fn a_read_is_repeated_as_often_as_the_program_chose() {
+    let busy = r#"{"type":"t","kind":"unavailable","title":"Unavailable","status":503,"detail":"busy"}"#;
+    let busy = || answer("503 Service Unavailable", busy);
+    let (url, mut requests) = server(vec![busy(), busy(), answer("200 OK", HEALTHY), busy(), busy()]).await;
+    let hub = HubClient::new(&url).unwrap();
+    let retrying = hub.clone().with_retries(2);
+
+    let health = bounded("the answer", retrying.health()).await;
+    let once = hub.health().await;
+    let write = retrying.record(&[]).await;
+
+    assert_eq!(health.unwrap().status, "ok");
+    assert_eq!(once.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(write.unwrap_err().kind(), ErrorKind::Unavailable);
+    for _ in 0..5 {
+        bounded("a request", requests.recv()).await.unwrap();
+    }
+    assert!(requests.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_wait_for_a_command_survives_a_busy_hub() {
+    let command = |state: &str| {
+        let body = format!(
+            r#"{{"id":"c","module_id":"led","action":"set","params":{{}},"state":"{state}","issued_by":"anna","created_at":1e9,"expires_at":1e9,"leased_at":null,"started_at":null,"finished_at":null,"attempts":1,"result":null,"error":null,"superseded_by":null}}"#
+        );
+        answer("200 OK", &body)
+    };
+    let busy = r#"{"type":"t","kind":"unavailable","title":"Unavailable","status":503,"detail":"busy"}"#;
+    let busy = answer("503 Service Unavailable", busy);
+    let (url, mut requests) =
+        server(vec![command("queued"), command("leased"), busy, command("succeeded")]).await;
+    let set = NewCommand::new("set".parse().unwrap(), serde_json::Map::new());
+    let hub = HubClient::new(&url).unwrap();
+
+    let ended = bounded("the outcome", hub.control(&"led".parse().unwrap(), &set).once("key-1").wait()).await;
+
+    assert_eq!(ended.unwrap().state, CommandState::Succeeded);
+    let (_, sent) = bounded("a request", requests.recv()).await.unwrap();
+    assert!(
+        sent.starts_with("POST /api/modules/led/control") && sent.contains("idempotency-key: key-1"),
+        "{sent}"
+    );
+    let (_, polled) = bounded("a request", requests.recv()).await.unwrap();
+    assert!(polled.starts_with("GET /api/commands/c "), "{polled}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod frame_hub;
 mod frame_publisher;
 mod hazardous;
 mod outbox;
+mod reports;
 mod runner;
 mod safety_lease;
 mod sensor_module;

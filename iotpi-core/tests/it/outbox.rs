@@ -314,7 +314,7 @@ async fn once_keeps_unsent_readings_in_its_folder() {
     hub.set_away(false);
     once(3..5).await.unwrap();
 
-    assert!(matches!(failed, Err(RunError::Refused(_))), "{failed:?}");
+    assert!(matches!(failed, Err(RunError::Refused { .. })), "{failed:?}");
     assert_eq!(values(&hub), all(5));
 }
 

@@ -155,7 +155,9 @@ async fn a_module_that_the_hub_refuses_ends_with_the_error() {
 
     let (running, _stop) = start(&hub, counting_module());
 
-    let Err(RunError::Refused(error)) = running.await.unwrap() else { panic!("the module continues") };
+    let Err(RunError::Refused { source: error, .. }) = running.await.unwrap() else {
+        panic!("the module continues")
+    };
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
 }
 

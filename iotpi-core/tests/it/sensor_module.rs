@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use iotpi_core::{
-    DeviceError, DeviceErrorKind, ManualClock, Module, Outcome, Quantity, RunError, Runner, SensorModule,
-    Timestamp, measure,
+    DeviceError, DeviceErrorKind, ManualClock, Module, Outcome, Quantity, RunError, Runner, Sample,
+    SensorModule, Timestamp, measure,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -42,16 +42,12 @@ async fn a_sensor_is_read_at_its_interval_with_the_time_of_the_clock() {
 async fn a_failed_read_is_recorded_with_its_reason_and_the_next_read_follows() {
     let (hub, stop) = (hub(), CancellationToken::new());
     let mut reads = 0;
-    let sensor = measure(Quantity::Humidity, move || {
+    let sensor = measure(Quantity::Humidity, async move || {
         reads += 1;
-        let fails = reads == 1;
-        async move {
-            if fails {
-                Err(DeviceError::new(DeviceErrorKind::Bus, "no acknowledge at 0x76"))
-            } else {
-                Ok(40.0)
-            }
+        if reads == 1 {
+            return Err(DeviceError::new(DeviceErrorKind::Timeout, "no answer at 0x76").into());
         }
+        Ok(40.0)
     });
 
     let running = tokio::spawn(
@@ -62,14 +58,14 @@ async fn a_failed_read_is_recorded_with_its_reason_and_the_next_read_follows() {
     running.await.unwrap().unwrap();
 
     let readings = hub.readings();
-    assert_eq!(readings[0].outcome, Outcome::NoData("bus: no acknowledge at 0x76".to_owned()));
+    assert_eq!(readings[0].outcome, Outcome::NoData("timeout: no answer at 0x76".to_owned()));
     assert_eq!(readings[1].outcome, Outcome::Value(40.0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn once_records_one_reading_and_returns_the_error_of_the_sensor() {
     let hub = hub();
-    let sensor = measure(Quantity::Temperature, || async { Err(DeviceErrorKind::Timeout.into()) });
+    let sensor = measure(Quantity::Temperature, async || Err::<f64, _>(DeviceErrorKind::Timeout.into()));
 
     let result = Runner::new(hub.clone()).once(SensorModule::new(sensor, Duration::from_secs(1))).await;
 
@@ -78,9 +74,41 @@ async fn once_records_one_reading_and_returns_the_error_of_the_sensor() {
     assert_eq!(hub.manifests().len(), 1);
 }
 
+#[tokio::test]
+async fn a_read_that_failed_on_the_bus_is_repeated_once() {
+    let hub = hub();
+    let mut reads = 0;
+    let sensor = measure(Quantity::Humidity, async move || {
+        reads += 1;
+        if reads == 2 { Ok(40.0) } else { Err(DeviceErrorKind::Bus.into()) }
+    });
+
+    Runner::new(hub.clone()).once(SensorModule::new(sensor, Duration::from_secs(1))).await.unwrap();
+    let broken = measure(Quantity::Humidity, async || Err::<f64, _>(DeviceErrorKind::Bus.into()));
+    let result = Runner::new(hub.clone()).once(SensorModule::new(broken, Duration::from_secs(1))).await;
+
+    assert!(result.is_err());
+    let outcomes: Vec<_> = hub.readings().iter().map(|reading| reading.outcome.value()).collect();
+    assert_eq!(outcomes, [Some(40.0), None]);
+}
+
+#[tokio::test]
+async fn a_quantity_that_the_sensor_did_not_return_is_recorded_without_data() {
+    let hub = hub();
+    let both = [Quantity::Temperature, Quantity::Humidity];
+    let sensor = measure(both, async || Ok(vec![Sample::new(Quantity::Temperature, 21.5)]));
+
+    Runner::new(hub.clone()).once(SensorModule::new(sensor, Duration::from_secs(1))).await.unwrap();
+
+    let readings = hub.readings();
+    assert_eq!(readings.len(), 2);
+    assert_eq!((&readings[0].quantity, readings[0].outcome.value()), (&Quantity::Temperature, Some(21.5)));
+    assert_eq!((&readings[1].quantity, readings[1].outcome.value()), (&Quantity::Humidity, None));
+}
+
 #[test]
 fn the_manifest_has_the_quantities_and_the_interval() {
-    let sensor = measure(Quantity::Pressure, || async { Ok(1.0) });
+    let sensor = measure(Quantity::Pressure, async || Ok(1.0));
 
     let manifest = SensorModule::new(sensor, Duration::from_secs(5)).described("Barometer").manifest();
 

@@ -1,53 +1,42 @@
-//! A lamp with one action. The hub checks the parameters against the JSON Schema before it accepts a command.
+//! A lamp with one action. Its parameters are a type, and the hub checks them before it accepts a command.
 
-use std::{env, error::Error};
+use iotpi_core::{ActionSpec, Actions, ActuatorModule, AnyError, HubClient, Runner};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
 
-use iotpi_core::{
-    Action, ActionSpec, Actuator, ActuatorModule, DeviceError, DeviceErrorKind, HubClient, Runner,
-    async_trait,
-};
-use serde_json::{Map, Value, json};
+/// Switches the lamp.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Switch {
+    on: bool,
+}
 
 #[derive(Default)]
 struct Lamp {
     on: bool,
 }
 
-#[async_trait]
-impl Actuator for Lamp {
-    fn actions(&self) -> Vec<ActionSpec> {
-        let params = json!({
-            "type": "object",
-            "properties": {"on": {"type": "boolean"}},
-            "required": ["on"],
-            "additionalProperties": false,
-        });
-        let name = "switch".parse().expect("an id");
-        vec![ActionSpec::new(name, "Switches the lamp", params).absolute()]
-    }
-
-    async fn perform(&mut self, action: &Action) -> Result<Value, DeviceError> {
-        let Some(on) = action.params.get("on").and_then(Value::as_bool) else {
-            return Err(DeviceError::new(DeviceErrorKind::Refused, "`on` is missing"));
-        };
-        self.on = on; // switch your pin here
-        Ok(json!({"on": on}))
-    }
-
-    async fn make_safe(&mut self) -> Result<(), DeviceError> {
-        self.on = false;
+impl Lamp {
+    async fn switch(&mut self, switch: Switch) -> Result<(), AnyError> {
+        self.on = switch.on; // switch your pin here
         Ok(())
     }
 
-    fn state(&self) -> Map<String, Value> {
-        Map::from_iter([("on".to_owned(), json!(self.on))])
+    async fn off(&mut self) -> Result<(), AnyError> {
+        self.switch(Switch { on: false }).await
     }
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let hub = HubClient::new(&env::var("IOTPI_URL")?)?.with_token(env::var("IOTPI_TOKEN")?);
+async fn main() -> Result<(), AnyError> {
+    iotpi_core::log::init();
+    let hub = HubClient::from_env()?;
+    let lamp = Actions::new(Lamp::default())
+        .action(ActionSpec::named("switch")?.absolute(), Lamp::switch)
+        .make_safe(Lamp::off)
+        .state(|lamp| json!({"on": lamp.on}));
 
-    Runner::new(hub.uplink("hall-lamp".parse()?)).run(ActuatorModule::new(Lamp::default())).await?;
+    Runner::new(hub.uplink("hall-lamp".parse()?)).run(ActuatorModule::new(lamp)).await?;
     Ok(())
 }

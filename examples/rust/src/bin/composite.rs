@@ -1,19 +1,21 @@
 //! A sensor and an actuator in one module, which runs in one process and has one id.
 
-use std::{env, error::Error, time::Duration};
+use std::time::Duration;
 
 use iotpi_core::{
-    ActionSpec, Actions, ActuatorModule, CompositeModule, HubClient, Quantity, Runner, SensorModule, measure,
+    Actions, ActuatorModule, AnyError, CompositeModule, HubClient, NoParams, Quantity, Runner, SensorModule,
+    measure,
 };
-use serde_json::json;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let hub = HubClient::new(&env::var("IOTPI_URL")?)?.with_token(env::var("IOTPI_TOKEN")?);
-
-    let humidity = measure(Quantity::Humidity, || async { Ok(61.0) });
-    let ring = ActionSpec::new("ring".parse()?, "Rings the bell once", json!({"type": "object"}));
-    let bell = Actions::new().on(ring, |_params| Ok(json!({"rang": true})));
+async fn main() -> Result<(), AnyError> {
+    iotpi_core::log::init();
+    let hub = HubClient::from_env()?;
+    let humidity = measure(Quantity::Humidity, async || Ok(61.0));
+    let bell = Actions::new(()).action("ring", async |_: &mut (), _: NoParams| {
+        println!("ding");
+        Ok(())
+    });
     let module = CompositeModule::new()
         .with(SensorModule::new(humidity, Duration::from_secs(10)))
         .with(ActuatorModule::new(bell));

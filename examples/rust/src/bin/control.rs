@@ -1,20 +1,15 @@
 //! Sends a command to a module and waits for its outcome. Start `actuator` first.
 
-use std::{env, error::Error, time::Duration};
-
-use iotpi_core::{HubClient, NewCommand};
+use iotpi_core::{AnyError, HubClient, NewCommand};
 use serde_json::{Map, json};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let hub = HubClient::new(&env::var("IOTPI_URL")?)?.with_token(env::var("IOTPI_TOKEN")?);
-    let params = Map::from_iter([("on".to_owned(), json!(true))]);
-    let mut command = hub.control(&"hall-lamp".parse()?, &NewCommand::new("switch".parse()?, params)).await?;
+async fn main() -> Result<(), AnyError> {
+    iotpi_core::log::init();
+    let hub = HubClient::from_env()?;
+    let on = NewCommand::new("switch".parse()?, Map::from_iter([("on".to_owned(), json!(true))]));
+    let command = hub.control(&"hall-lamp".parse()?, &on).wait().await?;
 
-    while !command.is_finished() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        command = hub.command(&command.id).await?;
-    }
     println!("{} {:?}", command.state.as_str(), command.result);
     Ok(())
 }

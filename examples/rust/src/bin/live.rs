@@ -1,29 +1,23 @@
 //! Receives events as they happen, and stops after the first reading.
 
-use std::{env, error::Error};
-
 use iotpi_core::{
-    Clock, EventKind, HubClient, LiveMessage, Quantity, Reading, Sample, Subscription, SystemClock,
+    AnyError, Clock, EventKind, HubClient, LiveMessage, Quantity, Reading, Sample, Subscription, SystemClock,
 };
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let hub = HubClient::new(&env::var("IOTPI_URL")?)?.with_token(env::var("IOTPI_TOKEN")?);
+async fn main() -> Result<(), AnyError> {
+    iotpi_core::log::init();
+    let hub = HubClient::from_env()?;
     let subscription = Subscription { kinds: Some(vec![EventKind::Reading]), ..Subscription::default() };
     let mut live = hub.live(&subscription).await?;
 
+    // The subscription is confirmed, so the event of this reading arrives.
+    let sample = Sample::new(Quantity::Temperature, 20.0);
+    hub.record(&[Reading::new("porch".parse()?, sample, SystemClock::new().now())]).await?;
     while let Some(message) = live.next().await? {
-        match message {
-            LiveMessage::Recent { readings, .. } => {
-                println!("{} series", readings.len());
-                let sample = Sample::new(Quantity::Temperature, 20.0);
-                hub.record(&[Reading::new("porch".parse()?, sample, SystemClock::new().now())]).await?;
-            }
-            LiveMessage::Event(event) => {
-                println!("{event:?}");
-                return Ok(());
-            }
-            _ => {}
+        if let LiveMessage::Event(event) = message {
+            println!("{event:?}");
+            break;
         }
     }
     Ok(())

@@ -1,24 +1,23 @@
-//! Delivers readings without being a module, reads them back, and aggregates them by the hour.
+//! Records readings without being a module, reads them back, and aggregates them by the hour.
 
-use std::{env, error::Error};
-
-use iotpi_core::{
-    BucketWidth, Clock, HubClient, ModuleId, Quantity, Reading, ReadingFilter, Sample, SystemClock,
-};
+use iotpi_core::{AnyError, BucketWidth, HubClient, ModuleId, Quantity, ReadingFilter, Runner, Sample};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let hub = HubClient::new(&env::var("IOTPI_URL")?)?.with_token(env::var("IOTPI_TOKEN")?);
+async fn main() -> Result<(), AnyError> {
+    iotpi_core::log::init();
+    let hub = HubClient::from_env()?;
     let module: ModuleId = "garden".parse()?;
-    let sample = Sample::new(Quantity::Humidity, 48.5);
-    let stored = hub.record(&[Reading::new(module.clone(), sample, SystemClock::new().now())]).await?;
-    println!("{} stored", stored.stored);
+    // Readings are numbered, and kept while the hub is unreachable.
+    let recorder = Runner::new(hub.uplink(module.clone())).recorder().await?;
+    recorder.record(Sample::new(Quantity::Humidity, 48.5)).await;
+    println!("{} not delivered", recorder.close().await);
 
-    let filter = ReadingFilter { module_id: Some(module), ..ReadingFilter::default() };
-    for reading in hub.readings(&"humidity".parse()?, &filter).await?.items {
+    let filter = ReadingFilter::of(module);
+    let mut readings = hub.readings(&"humidity".parse()?, &filter);
+    while let Some(reading) = readings.next().await? {
         println!("{:?} {}", reading.outcome.value(), reading.quantity.unit());
     }
-    for bucket in hub.buckets(&"humidity".parse()?, BucketWidth::Hour, &filter).await?.items {
+    for bucket in hub.buckets(&"humidity".parse()?, BucketWidth::Hour, &filter).all().await? {
         println!("average {:?} of {:?} readings", bucket.avg, bucket.count);
     }
     Ok(())

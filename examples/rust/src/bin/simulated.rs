@@ -1,8 +1,8 @@
 //! The driver of a BME280 on a simulated chip, which answers its register reads. On a Pi only the bus differs.
 
-use std::{env, error::Error, time::Duration};
+use std::time::Duration;
 
-use iotpi_core::{HubClient, Runner, SensorModule, SystemClock};
+use iotpi_core::{AnyError, HubClient, Runner, SensorModule, SystemClock};
 use iotpi_hal::{
     blocking::Blocking,
     drivers::bme280::{Bme280, Chip, PRIMARY_ADDRESS},
@@ -10,8 +10,9 @@ use iotpi_hal::{
 };
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let hub = HubClient::new(&env::var("IOTPI_URL")?)?.with_token(env::var("IOTPI_TOKEN")?);
+async fn main() -> Result<(), AnyError> {
+    iotpi_core::log::init();
+    let hub = HubClient::from_env()?;
     let world = World::new(42, SystemClock::shared());
     let bus = SimI2c::new().with_chip(PRIMARY_ADDRESS, sim::bme280(Chip::Bme280, world));
     let delay = bus.delay();

@@ -84,10 +84,10 @@ async fn the_client_sends_the_key() {
     let client = HubClient::new(&api.hub.url()).unwrap().with_token(&api.admin);
     let on = NewCommand::new("set".parse().unwrap(), serde_json::Map::new());
 
-    let first = client.control_once(&id("led"), &on, "k").await.unwrap();
-    let again = client.control_once(&id("led"), &on, "k").await.unwrap();
+    let first = client.control(&id("led"), &on).once("k").await.unwrap();
+    let again = client.control(&id("led"), &on).once("k").await.unwrap();
     let other = client.control(&id("led"), &on).await.unwrap();
-    let refused = client.control_once(&id("led"), &on, "two words").await;
+    let refused = client.control(&id("led"), &on).once("two words").await;
 
     assert_eq!(first, again);
     assert_ne!(first.id, other.id);

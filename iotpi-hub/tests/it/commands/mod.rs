@@ -5,3 +5,4 @@ mod idempotency;
 mod issuer_presence;
 mod lifecycle;
 mod module_crashes;
+mod typed_actions;

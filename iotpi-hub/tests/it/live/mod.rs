@@ -1,4 +1,5 @@
 //! The live protocol over WebSocket.
 
+mod client;
 mod frames;
 mod protocol;
