@@ -52,8 +52,8 @@ $(DASHBOARD): $(DASHBOARD_SOURCES)
 package: doctor-check $(DASHBOARD) ## Packs the crates, builds each from its package and installs the programs; some minutes
 	@scripts/package.sh --verify
 
-wheel: doctor-wheel ## Builds the Python package into iotpi-py/dist
-	.venv/bin/maturin build --release --locked --manifest-path iotpi-py/Cargo.toml --out iotpi-py/dist
+wheel: doctor-wheel ## Builds the Python package for x86_64 and aarch64 into iotpi-py/dist; ARCH="aarch64" selects one
+	@scripts/wheel.sh $(ARCH)
 
 bench: doctor-bench ## Runs the benches
 	cargo bench --locked --package iotpi-benches

@@ -36,6 +36,12 @@ check 'svelte-check' npm --prefix frontend run --silent check
 check 'eslint, prettier' npm --prefix frontend run --silent lint
 check ruff ruff check iotpi-py
 check 'ruff format' ruff format --check iotpi-py
+# stubtest compares the stubs with the compiled extension.
+check 'the Python extension' env VIRTUAL_ENV="$PWD/.venv" maturin develop --quiet --locked --manifest-path iotpi-py/Cargo.toml
+check mypy env --chdir=iotpi-py mypy python/iotpi tests generate_aio.py ../examples/python
+check stubtest env --chdir=iotpi-py stubtest iotpi._iotpi --mypy-config-file pyproject.toml
+check pyright pyright --project iotpi-py
+check 'the types of the public interface' env PYTHONPATH="$PWD/iotpi-py/python" pyright --verifytypes iotpi --ignoreexternal
 
 printf '\nSummary\n'
 printf '  %s\n' "${summary[@]}"

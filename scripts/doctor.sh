@@ -91,6 +91,21 @@ need_python() {
     fi
 }
 
+# Zig links wheels for any architecture and any glibc; rustup provides the standard library of the other architecture.
+need_zig() {
+    if ! .venv/bin/python -c 'import ziglang' 2>/dev/null; then
+        log 'installing Zig into .venv (pip)'
+        or_fail 'Zig could not be installed' "$OFFLINE" .venv/bin/pip install --quiet --disable-pip-version-check 'maturin[zig]>=1.9.4,<2'
+    fi
+    have rustup || return 0
+    local target
+    for target in x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu; do
+        [ -d "$(rustc --print target-libdir --target $target)" ] && continue
+        log "installing the Rust standard library for $target (rustup)"
+        rustup --quiet target add $target >/dev/null 2>&1 || log "it could not be installed; there will be no wheel for $target"
+    done
+}
+
 # FastAPI and uvicorn, for the comparison with the hub.
 need_fastapi() {
     local venv=benches/compare/.venv wanted=benches/compare/requirements.txt
@@ -187,7 +202,7 @@ for command in "$@"; do
         demo) need_rust; need_node ;;
         v4l) need_libclang ;;
         test-vm) need_rust; need_libclang; need_guest ;;
-        wheel) need_rust; need_python ;;
+        wheel) need_rust; need_python; need_zig ;;
         check) need_rust; need_node; need_python; need_libclang; need_deny ;;
         bless) need_rust; need_node; need_python ;;
         test) need_rust; need_node; need_python; need_libclang; need_browser; need_ffmpeg; need_curl; need_nginx ;;

@@ -90,11 +90,13 @@ def test_an_event_is_recorded_from_another_thread(client: iotpi.Client, module_i
     module = iotpi.Module(module_id)
     module.declare("contact", unit="boolean")
     module.declare(Series("level", "percent"))
+    manifest: iotpi.Manifest | None = None
     with client.live(kinds=["module", "reading"], modules=[module_id]) as events:
         start(module)
         for event in events:
             match event:
-                case iotpi.ModuleChanged(module=iotpi.ModuleInfo(manifest=manifest)) if manifest:
+                case iotpi.ModuleChanged(module=changed) if changed.manifest:
+                    manifest = changed.manifest
                     break
 
         edge = threading.Thread(target=module.record, args=("contact", True))

@@ -22,6 +22,7 @@ class SupportsSave(Protocol):
     @property
     def mode(self) -> str:
         """The colour mode, such as ``RGB``."""
+        ...
 
     def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
         """Writes the encoded image to an open file."""
@@ -36,6 +37,7 @@ class SupportsGetvalue(Protocol):
 
     def getvalue(self) -> bytes:
         """The contents of the file."""
+        ...
 
 
 def jpeg_bytes(jpeg: Jpeg) -> bytes:

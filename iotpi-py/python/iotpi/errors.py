@@ -33,11 +33,11 @@ class Error(Exception):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(detail)
-        self.detail = detail
-        self.pointer = pointer
-        self.choices = choices
-        self.request_id = request_id
-        self.retry_after = retry_after
+        self.detail: str = detail
+        self.pointer: str | None = pointer
+        self.choices: list[str] | None = choices
+        self.request_id: str | None = request_id
+        self.retry_after: float | None = retry_after
 
     def add(self, sentence: str) -> None:
         """Adds a sentence to the detail."""
@@ -51,61 +51,61 @@ class Error(Exception):
 class InvalidArgument(Error, ValueError):
     """An argument has the wrong form: not an id, not a number, not a known word."""
 
-    kind = "invalid_argument"
+    kind: ClassVar[str | None] = "invalid_argument"
 
 
 class Unauthenticated(Error, PermissionError):
     """The token is missing, wrong or revoked."""
 
-    kind = "unauthenticated"
+    kind: ClassVar[str | None] = "unauthenticated"
 
 
 class PermissionDenied(Error, PermissionError):
     """The caller is known but does not have the permission."""
 
-    kind = "permission_denied"
+    kind: ClassVar[str | None] = "permission_denied"
 
 
 class NotFound(Error, LookupError):
     """The requested object does not exist, or not yet."""
 
-    kind = "not_found"
+    kind: ClassVar[str | None] = "not_found"
 
 
 class Conflict(Error):
     """The state of the object has changed: a command that its module has received cannot be cancelled."""
 
-    kind = "conflict"
+    kind: ClassVar[str | None] = "conflict"
 
 
 class TooLarge(Error, ValueError):
     """The request exceeds a documented limit."""
 
-    kind = "too_large"
+    kind: ClassVar[str | None] = "too_large"
 
 
 class Unprocessable(Error, ValueError):
     """The request is well-formed but not valid: a unit that does not fit, an action the module does not offer."""
 
-    kind = "unprocessable"
+    kind: ClassVar[str | None] = "unprocessable"
 
 
 class RateLimited(Error):
     """Too many requests; retry after :attr:`~Error.retry_after` seconds."""
 
-    kind = "rate_limited"
+    kind: ClassVar[str | None] = "rate_limited"
 
 
 class Internal(Error):
     """An error inside the hub. Its log has the :attr:`~Error.request_id`."""
 
-    kind = "internal"
+    kind: ClassVar[str | None] = "internal"
 
 
 class Unavailable(Error, ConnectionError):
     """The hub is starting, stopping, overloaded or unreachable, or the server there is not a hub."""
 
-    kind = "unavailable"
+    kind: ClassVar[str | None] = "unavailable"
 
 
 class Timeout(Unavailable, TimeoutError):
@@ -115,7 +115,7 @@ class Timeout(Unavailable, TimeoutError):
 class StorageFull(Error, OSError):
     """The hub's disk is full."""
 
-    kind = "storage_full"
+    kind: ClassVar[str | None] = "storage_full"
 
 
 class ModuleFailed(Error, RuntimeError):

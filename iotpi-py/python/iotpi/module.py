@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from os import PathLike
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from . import _iotpi
 from ._adapters import adapt as add_device
@@ -497,14 +497,14 @@ class Module:
 
 _default = Module()
 
-sensor = _default.sensor
-action = _default.action
-camera = _default.camera
-state = _default.state
-make_safe = _default.make_safe
-run = _default.run
-declare = _default.declare
-record = _default.record
-adapt = _default.adapt
-serve = _default.serve
-stop = _default.stop
+sensor: Final = _default.sensor
+action: Final = _default.action
+camera: Final = _default.camera
+state: Final = _default.state
+make_safe: Final = _default.make_safe
+run: Final = _default.run
+declare: Final = _default.declare
+record: Final = _default.record
+adapt: Final = _default.adapt
+serve: Final = _default.serve
+stop: Final = _default.stop

@@ -50,22 +50,22 @@ class HubProcess:
     def __init__(
         self, data: str | PathLike[str], config: str | None = None, binary: str | PathLike[str] | None = None
     ) -> None:
-        self.data = Path(data)
-        self.binary = hub_binary() if binary is None else Path(binary)
+        self.data: Path = Path(data)
+        self.binary: Path = hub_binary() if binary is None else Path(binary)
         more = []
         if config is not None:
             (self.data / "hub.toml").write_text(config)
             more = ["--config", str(self.data / "hub.toml")]
-        self.log = self.data / "hub.log"
+        self.log: Path = self.data / "hub.log"
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
+            self.process: subprocess.Popen[str] = subprocess.Popen(
                 [self.binary, "serve", "--data", self.data, "--listen", "127.0.0.1:0", *more],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
             )
         self._tokens: dict[tuple[str, str], str] = {}
-        self.url = self._wait_for_url()
+        self.url: str = self._wait_for_url()
 
     def _wait_for_url(self) -> str:
         assert self.process.stdout is not None
