@@ -122,10 +122,9 @@ impl Load {
 
 /// Views the cameras; returns the age of each received frame in seconds.
 async fn watch(client: HubClient, cameras: Vec<ModuleId>, end: Instant) -> Result<Vec<f64>, Error> {
-    let no_events = Subscription { kinds: Some(Vec::new()), recent: 0, ..Subscription::default() };
+    let no_events = Subscription::new().with_kinds([]).with_recent(0);
     let mut live = client.live(&no_events).await?;
-    let requests: Vec<_> =
-        cameras.into_iter().map(|module_id| WatchRequest { module_id, max_fps: None }).collect();
+    let requests: Vec<_> = cameras.into_iter().map(WatchRequest::new).collect();
     live.watch(&requests).await?;
     let clock = SystemClock::shared();
     let mut ages = Vec::new();

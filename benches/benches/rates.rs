@@ -237,7 +237,7 @@ async fn control(hub: &TestHub, server: &Server) {
     let lamp = HubClient::new(&hub.url()).unwrap().with_token(token).uplink(id);
     let set = ActionSpec::new("set".parse().unwrap(), "Switch", serde_json::json!({"type": "object"}));
     let up: Arc<dyn iotpi_core::Uplink> = Arc::new(lamp);
-    up.register(&Manifest { actions: vec![set], ..Manifest::default() }).await.unwrap();
+    up.register(&Manifest::new().with_actions([set])).await.unwrap();
     let request = server.post("/api/modules/lamp/control", r#"{"action":"set"}"#);
     let mut sender = Connection::to(server.address).await;
     let mut times = Vec::new();
@@ -257,12 +257,9 @@ async fn control(hub: &TestHub, server: &Server) {
         times.push(at - sent);
         let command = &claimed[0];
         let outcome = iotpi_core::CommandOutcome::Succeeded { result: None };
-        let report = iotpi_core::CommandReport {
-            id: command.command.id.clone(),
-            lease: command.lease.clone(),
-            outcome,
-        };
-        up.report(iotpi_core::StatusReport { command: Some(report), ..Default::default() }).await.unwrap();
+        let report =
+            iotpi_core::CommandReport::new(command.command.id.clone(), command.lease.clone(), outcome);
+        up.report(iotpi_core::StatusReport::new().with_command(report)).await.unwrap();
     }
     println!(
         "{:<44}                         {}",

@@ -20,7 +20,7 @@ fn json(criterion: &mut Criterion) {
     group.finish();
 
     let reading = thousand[0].clone();
-    let event = LiveMessage::Event(NumberedEvent { seq: 42, event: Event::Reading { reading } });
+    let event = LiveMessage::Event(NumberedEvent::new(42, Event::Reading { reading }));
     criterion.bench_function("wire/live event/serialize", |bencher| {
         bencher.iter(|| serde_json::to_string(&event).unwrap());
     });

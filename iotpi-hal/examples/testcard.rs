@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = std::env::args().nth(1).unwrap_or_else(|| "testcard.jpg".to_owned());
     let clock = SystemClock::shared();
     for (width, height) in [(1280, 720), (640, 480)] {
-        let mut card = TestCard::new(CameraSpec { width, height, fps: 12.0 }, clock.clone())?;
+        let mut card = TestCard::new(CameraSpec::new(width, height, 12.0), clock.clone())?;
         let mut frame = card.paint(clock.now())?;
         let begin = Instant::now();
         for _ in 0..COUNT {

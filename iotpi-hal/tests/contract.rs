@@ -33,7 +33,7 @@ impl TestWorld {
         let world = World::new(7, clock.clone());
         let setup = Setup::in_world(world.clone());
         let folder = tempfile::tempdir().unwrap();
-        let spec = CameraSpec { width: 160, height: 120, fps: 1.0 };
+        let spec = CameraSpec::new(160, 120, 1.0);
         let mut card = TestCard::new(spec, clock.clone()).unwrap();
         for name in ["1.jpg", "2.jpg"] {
             fs::write(folder.path().join(name), card.paint(noon).unwrap().jpeg()).unwrap();
@@ -84,7 +84,7 @@ async fn values(sensor: &mut dyn Sensor) -> Result<Vec<f64>, DeviceErrorKind> {
 }
 
 async fn perform(actuator: &mut dyn Actuator, name: &str, params: Value) -> Result<Value, DeviceErrorKind> {
-    let action = Action { name: ActionName::new(name).unwrap(), params: params.as_object().unwrap().clone() };
+    let action = Action::new(ActionName::new(name).unwrap(), params.as_object().unwrap().clone());
     actuator.perform(&action).await.map_err(|e| e.kind())
 }
 

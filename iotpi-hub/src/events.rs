@@ -38,7 +38,7 @@ impl WireEvent {
             Event::Reading { reading } => Some(reading.quantity.name()),
             _ => None,
         };
-        let wire = to_wire(&LiveMessage::Event(NumberedEvent { seq, event }));
+        let wire = to_wire(&LiveMessage::Event(NumberedEvent::new(seq, event)));
         Self { seq, kind, module_id, sensor, wire }
     }
 

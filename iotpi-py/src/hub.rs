@@ -242,10 +242,8 @@ impl Hub {
     ) -> PyResult<Pending> {
         let module: ModuleId = id(module)?;
         let params: Map<String, Value> = serde_json::from_str(params).map_err(invalid)?;
-        let command = NewCommand {
-            expires_in: finite(expires_in)?,
-            ..NewCommand::new(id::<ActionName>(action)?, params)
-        };
+        let mut command = NewCommand::new(id::<ActionName>(action)?, params);
+        command.expires_in = finite(expires_in)?;
         self.ask(async move |hub| {
             Ok(match key {
                 Some(key) => hub.control(&module, &command).once(key).await?,
@@ -291,12 +289,10 @@ impl Hub {
         sensors: Option<Vec<String>>,
         recent: u32,
     ) -> PyResult<Pending> {
-        let subscription = Subscription {
-            kinds: kinds.map(|kinds| each(kinds, event_kind)).transpose()?,
-            modules: modules.map(|ids| each(ids, |text| id(&text))).transpose()?,
-            sensors: sensors.map(|ids| each(ids, |text| id(&text))).transpose()?,
-            recent,
-        };
+        let mut subscription = Subscription::new().with_recent(recent);
+        subscription.kinds = kinds.map(|kinds| each(kinds, event_kind)).transpose()?;
+        subscription.modules = modules.map(|ids| each(ids, |text| id(&text))).transpose()?;
+        subscription.sensors = sensors.map(|ids| each(ids, |text| id(&text))).transpose()?;
         let hub = self.client()?;
         Ok(Pending::new(async move {
             let live = hub.live(&subscription).await?;

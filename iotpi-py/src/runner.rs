@@ -68,13 +68,11 @@ impl Runner {
     ) -> PyResult<Self> {
         let module: ModuleId = id(module)?;
         let actions = actions.into_iter().map(action).collect::<Result<_, _>>()?;
+        let measures = declared.into_iter().map(measure).collect::<Result<Vec<_>, _>>()?;
+        let mut about = Manifest::new().with_measures(measures);
+        (about.version, about.description) = (version, description);
         let functions = Functions {
-            about: Manifest {
-                version,
-                description,
-                measures: declared.into_iter().map(measure).collect::<Result<_, _>>()?,
-                ..Manifest::default()
-            },
+            about,
             sensors: sensors.into_iter().map(sensor).collect::<Result<_, _>>()?,
             acting: Acting::new(actions, state.map(Function::new), make_safe.map(Function::new)),
             command_log: outbox.as_ref().map(|folder| folder.join(COMMAND_LOG)),
@@ -137,7 +135,7 @@ fn seeing((width, height, fps, function): CameraPart) -> Result<Seeing, Failure>
     if !(fps.is_finite() && fps > 0.0) {
         return Err(invalid(format!("fps is more than 0, not {fps}")));
     }
-    Ok(Seeing::new(CameraSpec { width, height, fps }, Function::new(function)))
+    Ok(Seeing::new(CameraSpec::new(width, height, fps), Function::new(function)))
 }
 
 /// The module that Python's functions make.
@@ -188,17 +186,10 @@ impl Module for Functions {
         let every = |(sensor, every): &(Measuring, Duration)| {
             sensor.quantities().iter().map(|q| Measure::new(q, Some(*every))).collect::<Vec<_>>()
         };
-        Manifest {
-            measures: self
-                .sensors
-                .iter()
-                .flat_map(every)
-                .chain(self.about.measures.iter().cloned())
-                .collect(),
-            actions: self.acting.actions(),
-            camera: self.camera.as_ref().map(Camera::spec),
-            ..self.about.clone()
-        }
+        let measures = self.sensors.iter().flat_map(every).chain(self.about.measures.iter().cloned());
+        let mut manifest = self.about.clone().with_measures(measures).with_actions(self.acting.actions());
+        manifest.camera = self.camera.as_ref().map(Camera::spec);
+        manifest
     }
 
     async fn run(self: Box<Self>, up: Arc<dyn Uplink>, stop: CancellationToken) -> Result<(), ModuleError> {

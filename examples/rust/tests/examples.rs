@@ -48,7 +48,7 @@ async fn finish(child: Child) -> Output {
 
 /// Waits until the modules have delivered everything that their manifests name.
 async fn until_all_delivered(client: &HubClient, ids: BTreeSet<ModuleId>) {
-    let mut live = client.live(&Subscription { recent: 1, ..Subscription::default() }).await.unwrap();
+    let mut live = client.live(&Subscription::new()).await.unwrap();
     let mut waiting = ids;
     while !waiting.is_empty() {
         let modules = client.modules().await.unwrap();

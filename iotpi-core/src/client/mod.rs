@@ -138,6 +138,7 @@ impl ReadingFilter {
 
 /// The width of a bucket of [`HubClient::buckets`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BucketWidth {
     /// One minute.
     Minute,

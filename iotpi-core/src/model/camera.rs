@@ -10,6 +10,7 @@ use crate::{
 /// The hub's answer to a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct FrameReceipt {
     /// The number of consumers of this camera's frames: viewers, and a recording that stores every frame. If
     /// it is 0, one frame a second is enough.
@@ -18,9 +19,18 @@ pub struct FrameReceipt {
     pub seq: u64,
 }
 
+impl FrameReceipt {
+    /// The answer to frame `seq` while there are `viewers` consumers.
+    #[must_use]
+    pub fn new(viewers: u32, seq: u64) -> Self {
+        Self { viewers, seq }
+    }
+}
+
 /// The state of a camera.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct CameraInfo {
     /// The camera's module.
     pub module_id: ModuleId,
@@ -58,9 +68,41 @@ pub struct CameraInfo {
     pub latency: Latency,
 }
 
+impl CameraInfo {
+    /// A camera that delivers frames, with the times of its newest frame: its capture by the camera's clock
+    /// and by the hub's clock, and its arrival. All numbers are 0.
+    #[must_use]
+    pub fn new(
+        module_id: ModuleId,
+        taken_at: Timestamp,
+        captured_at: Timestamp,
+        received_at: Timestamp,
+    ) -> Self {
+        Self {
+            module_id,
+            online: true,
+            width: 0,
+            height: 0,
+            bytes: 0,
+            fps: 0.0,
+            viewers: 0,
+            frames: 0,
+            delivered: 0,
+            skipped: 0,
+            missing: 0,
+            refused: 0,
+            taken_at,
+            captured_at,
+            received_at,
+            latency: Latency::default(),
+        }
+    }
+}
+
 /// The latency of frames over the last 10 seconds, or of the newest frame if there was none.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Latency {
     /// The median in seconds.
     pub p50: f64,
@@ -68,9 +110,18 @@ pub struct Latency {
     pub p99: f64,
 }
 
+impl Latency {
+    /// The median and the 99th percentile, in seconds.
+    #[must_use]
+    pub fn new(p50: f64, p99: f64) -> Self {
+        Self { p50, p99 }
+    }
+}
+
 /// A camera with its current viewers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct WatchedCamera {
     /// The state of the camera.
     #[serde(flatten)]
@@ -81,9 +132,18 @@ pub struct WatchedCamera {
     pub watching: Vec<ViewerInfo>,
 }
 
+impl WatchedCamera {
+    /// A camera whose newest frame was captured `age` seconds ago.
+    #[must_use]
+    pub fn new(camera: CameraInfo, age: f64, watching: Vec<ViewerInfo>) -> Self {
+        Self { camera, age, watching }
+    }
+}
+
 /// A viewer of a camera.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct ViewerInfo {
     /// Identifies the viewer among those of its camera since the hub started.
     pub id: u64,
@@ -95,6 +155,14 @@ pub struct ViewerInfo {
     pub delivered: u64,
     /// The number of frames that it did not get because a newer one replaced them.
     pub skipped: u64,
+}
+
+impl ViewerInfo {
+    /// A viewer that has not received a frame yet.
+    #[must_use]
+    pub fn new(id: u64, via: ViewerKind, since: Timestamp) -> Self {
+        Self { id, via, since, delivered: 0, skipped: 0 }
+    }
 }
 
 words! {

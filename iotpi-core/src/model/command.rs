@@ -1,5 +1,7 @@
 //! Commands: their life cycle, their delivery to a module, and their outcome.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -57,6 +59,7 @@ impl CommandState {
 
 /// An action of the module's manifest with its parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Action {
     /// The name of the action in the manifest.
     pub name: ActionName,
@@ -64,10 +67,19 @@ pub struct Action {
     pub params: Map<String, Value>,
 }
 
+impl Action {
+    /// An action with its parameters.
+    #[must_use]
+    pub fn new(name: ActionName, params: Map<String, Value>) -> Self {
+        Self { name, params }
+    }
+}
+
 /// The body of `POST /api/modules/{id}/control`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct NewCommand {
     /// The name of an action in the module's manifest.
     pub action: ActionName,
@@ -87,11 +99,19 @@ impl NewCommand {
     pub fn new(action: ActionName, params: Map<String, Value>) -> Self {
         Self { action, params, expires_in: None }
     }
+
+    /// Sets the lifetime, 1 s to 1 day.
+    #[must_use]
+    pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
+        self.expires_in = Some(lifetime.as_secs_f64());
+        self
+    }
 }
 
 /// A command and its current state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Command {
     /// The id of the command.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
@@ -131,6 +151,35 @@ pub struct Command {
 }
 
 impl Command {
+    /// A command that was just created: queued, and not delivered yet.
+    #[must_use]
+    pub fn new(
+        id: CommandId,
+        module_id: ModuleId,
+        new: NewCommand,
+        issued_by: UserName,
+        created_at: Timestamp,
+    ) -> Self {
+        let lifetime = new.expires_in.unwrap_or(DEFAULT_EXPIRES_IN_SECS);
+        Self {
+            id,
+            module_id,
+            action: new.action,
+            params: new.params,
+            state: CommandState::Queued,
+            issued_by,
+            created_at,
+            expires_at: created_at.plus(Duration::try_from_secs_f64(lifetime).unwrap_or_default()),
+            leased_at: None,
+            started_at: None,
+            finished_at: None,
+            attempts: 0,
+            result: None,
+            error: None,
+            superseded_by: None,
+        }
+    }
+
     /// Whether the command is in a final state.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -141,6 +190,7 @@ impl Command {
 /// A command with the lease under which the module runs it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct LeasedCommand {
     /// The command and its state.
     #[serde(flatten)]
@@ -157,8 +207,23 @@ pub struct LeasedCommand {
     pub hazardous: bool,
 }
 
+impl LeasedCommand {
+    /// A command under a lease, with the duration of the lease and the rest of the command's lifetime.
+    #[must_use]
+    pub fn new(command: Command, lease: LeaseId, duration: Duration, expires_in: Duration) -> Self {
+        Self {
+            command,
+            lease,
+            lease_secs: duration.as_secs_f64(),
+            expires_in: expires_in.as_secs_f64(),
+            hazardous: false,
+        }
+    }
+}
+
 /// The outcome of a command as the module reports it.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum CommandOutcome {
     /// About to start. The module reports it before a hazardous action and starts only after the hub's
     /// confirmation.
@@ -211,6 +276,7 @@ impl CommandOutcome {
 /// A module's report on a command that it has leased.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "CommandReportRecord", into = "CommandReportRecord")]
+#[non_exhaustive]
 pub struct CommandReport {
     /// The id of the command.
     pub id: CommandId,
@@ -218,6 +284,14 @@ pub struct CommandReport {
     pub lease: LeaseId,
     /// The outcome.
     pub outcome: CommandOutcome,
+}
+
+impl CommandReport {
+    /// A report of this outcome.
+    #[must_use]
+    pub fn new(id: CommandId, lease: LeaseId, outcome: CommandOutcome) -> Self {
+        Self { id, lease, outcome }
+    }
 }
 
 /// A [`CommandReport`] in its wire format: flat, with `outcome` as the tag.
@@ -325,6 +399,7 @@ impl From<CommandReportRecord> for CommandReport {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct StatusReport {
     /// The module's complete state, an object of up to 16 KiB. It replaces the state before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -341,9 +416,39 @@ pub struct StatusReport {
     pub watch: Option<CommandId>,
 }
 
+impl StatusReport {
+    /// An empty report, which is a heartbeat.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reports the module's complete state.
+    #[must_use]
+    pub fn with_state(mut self, state: Map<String, Value>) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// Reports the outcome of a command.
+    #[must_use]
+    pub fn with_command(mut self, command: CommandReport) -> Self {
+        self.command = Some(command);
+        self
+    }
+
+    /// Asks how long the issuer of a command counts as present.
+    #[must_use]
+    pub fn with_watch(mut self, command: CommandId) -> Self {
+        self.watch = Some(command);
+        self
+    }
+}
+
 /// The hub's answer to a [`StatusReport`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct StatusReceipt {
     /// The time at which the hub received the report.
     pub received_at: Timestamp,
@@ -356,6 +461,14 @@ pub struct StatusReceipt {
     /// limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alive_secs: Option<f64>,
+}
+
+impl StatusReceipt {
+    /// The answer to a report without a command, from a module whose manifest the hub has.
+    #[must_use]
+    pub fn new(received_at: Timestamp) -> Self {
+        Self { received_at, command: None, registered: true, alive_secs: None }
+    }
 }
 
 #[cfg(test)]

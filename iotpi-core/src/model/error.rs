@@ -35,6 +35,25 @@ words! {
 }
 
 impl ErrorKind {
+    /// The kind in words.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "Invalid argument",
+            Self::Unauthenticated => "Unauthenticated",
+            Self::PermissionDenied => "Permission denied",
+            Self::NotFound => "Not found",
+            Self::Conflict => "Conflict",
+            Self::TooLarge => "Too large",
+            Self::Unprocessable => "Unprocessable content",
+            Self::RateLimited => "Rate limited",
+            Self::Internal => "Internal error",
+            Self::Unavailable => "Unavailable",
+            Self::StorageFull => "Storage full",
+            Self::Other => "Error",
+        }
+    }
+
     /// Whether the same request may succeed later without a change by the caller. False for
     /// [`Other`](Self::Other): [`Problem::is_transient`] then decides by the status code.
     #[must_use]
@@ -46,6 +65,7 @@ impl ErrorKind {
 /// A problem document (RFC 9457), the format of all errors of the hub.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Problem {
     /// A URN that identifies the kind.
     #[serde(rename = "type")]
@@ -73,6 +93,23 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// A problem of this kind with its HTTP status code and a sentence about the occurrence. The title is the
+    /// kind in words.
+    #[must_use]
+    pub fn new(kind: ErrorKind, status: u16, detail: impl Into<String>) -> Self {
+        Self {
+            type_: format!("urn:iotpi:problem:{kind}"),
+            kind,
+            title: kind.title().to_owned(),
+            status,
+            detail: detail.into(),
+            pointer: None,
+            choices: None,
+            retry_after_secs: None,
+            request_id: None,
+        }
+    }
+
     /// Whether the same request may succeed later without a change by the caller.
     #[must_use]
     pub fn is_transient(&self) -> bool {

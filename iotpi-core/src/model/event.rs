@@ -56,6 +56,7 @@ pub enum LiveRequest {
 /// A camera that a live client watches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct WatchRequest {
     /// The camera's module.
     pub module_id: ModuleId,
@@ -65,9 +66,25 @@ pub struct WatchRequest {
     pub max_fps: Option<f64>,
 }
 
+impl WatchRequest {
+    /// Watches a camera without a maximum rate.
+    #[must_use]
+    pub fn new(module_id: ModuleId) -> Self {
+        Self { module_id, max_fps: None }
+    }
+
+    /// Limits the frame rate, in frames a second: above 0, up to [`MAX_WATCHED_FPS`].
+    #[must_use]
+    pub fn with_max_fps(mut self, max_fps: f64) -> Self {
+        self.max_fps = Some(max_fps);
+        self
+    }
+}
+
 /// Kinds of events a client can subscribe to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum EventKind {
     /// A reading was stored.
     Reading,
@@ -82,6 +99,7 @@ pub enum EventKind {
 /// A filter of events. An absent list means all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Subscription {
     /// The kinds of events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,6 +126,40 @@ impl Default for Subscription {
 }
 
 impl Subscription {
+    /// A subscription to all events, with the newest reading of each series first.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Selects events of these kinds.
+    #[must_use]
+    pub fn with_kinds(mut self, kinds: impl IntoIterator<Item = EventKind>) -> Self {
+        self.kinds = Some(kinds.into_iter().collect());
+        self
+    }
+
+    /// Selects events of these modules.
+    #[must_use]
+    pub fn with_modules(mut self, modules: impl IntoIterator<Item = ModuleId>) -> Self {
+        self.modules = Some(modules.into_iter().collect());
+        self
+    }
+
+    /// Selects readings of these types.
+    #[must_use]
+    pub fn with_sensors(mut self, sensors: impl IntoIterator<Item = SensorType>) -> Self {
+        self.sensors = Some(sensors.into_iter().collect());
+        self
+    }
+
+    /// Sets the number of newest readings of each matching series that are sent first, 0 to [`MAX_RECENT`].
+    #[must_use]
+    pub fn with_recent(mut self, recent: u32) -> Self {
+        self.recent = recent;
+        self
+    }
+
     /// Whether events of this kind from this module match.
     #[must_use]
     pub fn wants(&self, kind: EventKind, module_id: &ModuleId) -> bool {
@@ -126,8 +178,10 @@ impl Subscription {
 /// A message of the hub to a live client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LiveMessage {
     /// The first message.
+    #[non_exhaustive]
     Hello {
         /// The hub's wall clock.
         hub_time: Timestamp,
@@ -135,6 +189,7 @@ pub enum LiveMessage {
         version: String,
     },
     /// The current state as of event `seq`, after each subscription and after a resync.
+    #[non_exhaustive]
     Recent {
         /// The number of the newest event that the state includes.
         seq: u64,
@@ -146,6 +201,7 @@ pub enum LiveMessage {
         cameras: Vec<CameraInfo>,
     },
     /// The client was too slow and missed events; a [`LiveMessage::Recent`] follows.
+    #[non_exhaustive]
     Resync {
         /// The number of the newest missed event.
         seq: u64,
@@ -170,6 +226,20 @@ pub enum LiveMessage {
     /// A message of a type that this version does not know, from a newer hub.
     #[serde(untagged)]
     Unknown(UnknownMessage),
+}
+
+impl LiveMessage {
+    /// A [`Hello`](Self::Hello).
+    #[must_use]
+    pub fn hello(hub_time: Timestamp, version: impl Into<String>) -> Self {
+        Self::Hello { hub_time, version: version.into() }
+    }
+
+    /// A [`Resync`](Self::Resync).
+    #[must_use]
+    pub fn resync(seq: u64, missed: u64) -> Self {
+        Self::Resync { seq, missed }
+    }
 }
 
 /// The types of all known messages of a hub.
@@ -221,6 +291,7 @@ impl TryFrom<AnyMessage> for UnknownMessage {
 
 /// An event with its number. Numbers rise by one from the hub's start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NumberedEvent {
     /// The number of the event.
     pub seq: u64,
@@ -229,9 +300,18 @@ pub struct NumberedEvent {
     pub event: Event,
 }
 
+impl NumberedEvent {
+    /// An event with its number.
+    #[must_use]
+    pub fn new(seq: u64, event: Event) -> Self {
+        Self { seq, event }
+    }
+}
+
 /// A change in the hub.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Event {
     /// A reading was stored.
     Reading {

@@ -32,6 +32,7 @@ pub struct Frame {
 
 /// The reasons why bytes are not a frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidFrame {
     /// The frame exceeds [`MAX_FRAME_BYTES`].
     #[error("a frame may have 8 MiB, this has {0} bytes")]

@@ -35,6 +35,7 @@ words! {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct NewGap {
     /// The epoch of the numbers.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 9_007_199_254_740_991_u64))]
@@ -55,6 +56,19 @@ pub struct NewGap {
 }
 
 impl NewGap {
+    /// The loss of the numbers `first_seq` to `last_seq`, both included, of an epoch.
+    #[must_use]
+    pub fn new(epoch: u64, first_seq: u64, last_seq: u64, reason: GapReason) -> Self {
+        Self { epoch, first_seq, last_seq, reason, series: Vec::new() }
+    }
+
+    /// Adds the losses of each series.
+    #[must_use]
+    pub fn with_series(mut self, series: Vec<SeriesGap>) -> Self {
+        self.series = series;
+        self
+    }
+
     /// The number of lost readings.
     #[must_use]
     pub fn lost(&self) -> u64 {
@@ -102,6 +116,7 @@ pub struct Gap {
 /// The delivery account of a module's numbered readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Delivery {
     /// The time at which the first numbered reading of the module arrived and the account began.
     pub since: Timestamp,
@@ -115,9 +130,18 @@ pub struct Delivery {
     pub missing: u64,
 }
 
+impl Delivery {
+    /// An account that began at this time. All numbers are 0.
+    #[must_use]
+    pub fn new(since: Timestamp) -> Self {
+        Self { since, expected: 0, received: 0, lost: 0, missing: 0 }
+    }
+}
+
 /// The delivery account of a module in full: `GET /api/modules/{id}/delivery`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct DeliveryAccount {
     /// The id of the module.
     pub module_id: ModuleId,
@@ -125,6 +149,14 @@ pub struct DeliveryAccount {
     pub total: Option<Delivery>,
     /// One entry for each series, by type.
     pub series: Vec<SeriesDelivery>,
+}
+
+impl DeliveryAccount {
+    /// The account of a module.
+    #[must_use]
+    pub fn new(module_id: ModuleId, total: Option<Delivery>, series: Vec<SeriesDelivery>) -> Self {
+        Self { module_id, total, series }
+    }
 }
 
 /// The delivery account of one series.

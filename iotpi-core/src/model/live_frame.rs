@@ -20,19 +20,16 @@ const FIXED_BYTES: usize = 32;
 /// use bytes::Bytes;
 /// use iotpi_core::{LiveFrame, Timestamp};
 ///
-/// let frame = LiveFrame {
-///     module_id: "front".parse()?,
-///     seq: 123,
-///     captured_at: Timestamp::parse("2026-11-24T12:00:00Z")?,
-///     received_at: Timestamp::parse("2026-11-24T12:00:00.05Z")?,
-///     no_signal: false,
-///     jpeg: Bytes::from_static(b"\xFF\xD8..."),
-/// };
+/// let captured_at = Timestamp::parse("2026-11-24T12:00:00Z")?;
+/// let received_at = Timestamp::parse("2026-11-24T12:00:00.05Z")?;
+/// let jpeg = Bytes::from_static(b"\xFF\xD8...");
+/// let frame = LiveFrame::new("front".parse()?, 123, captured_at, received_at, jpeg);
 /// let message = [&frame.head()[..], &frame.jpeg].concat();
 /// assert_eq!(LiveFrame::read(message.into())?, frame);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LiveFrame {
     /// The camera's module.
     pub module_id: ModuleId,
@@ -50,6 +47,7 @@ pub struct LiveFrame {
 
 /// The reasons why bytes are not a frame of the live connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidLiveFrame {
     /// The message is of another kind, from a newer hub.
     #[error("a binary message of kind {0}; only frames (1) are known")]
@@ -63,6 +61,18 @@ pub enum InvalidLiveFrame {
 }
 
 impl LiveFrame {
+    /// A frame with the time of its capture by the hub's clock and of its arrival at the hub.
+    #[must_use]
+    pub fn new(
+        module_id: ModuleId,
+        seq: u64,
+        captured_at: Timestamp,
+        received_at: Timestamp,
+        jpeg: Bytes,
+    ) -> Self {
+        Self { module_id, seq, captured_at, received_at, no_signal: false, jpeg }
+    }
+
     /// The header, which precedes the JPEG file in the message.
     #[must_use]
     pub fn head(&self) -> Vec<u8> {

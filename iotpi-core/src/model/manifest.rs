@@ -29,6 +29,7 @@ pub const DEFAULT_HEARTBEAT_SECS: f64 = 10.0;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Manifest {
     /// The module's own version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +57,54 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// A manifest without measures, actions and a camera.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the module's own version.
+    #[must_use]
+    pub fn with_version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// Sets the sentence for the dashboard.
+    #[must_use]
+    pub fn with_description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// Sets the measured quantities.
+    #[must_use]
+    pub fn with_measures(mut self, measures: impl IntoIterator<Item = Measure>) -> Self {
+        self.measures = measures.into_iter().collect();
+        self
+    }
+
+    /// Sets the actions.
+    #[must_use]
+    pub fn with_actions(mut self, actions: impl IntoIterator<Item = ActionSpec>) -> Self {
+        self.actions = actions.into_iter().collect();
+        self
+    }
+
+    /// Sets the camera.
+    #[must_use]
+    pub fn with_camera(mut self, camera: CameraSpec) -> Self {
+        self.camera = Some(camera);
+        self
+    }
+
+    /// Sets the heartbeat interval, 1 s to 1 h.
+    #[must_use]
+    pub fn with_heartbeat(mut self, interval: Duration) -> Self {
+        self.heartbeat_secs = Some(interval.as_secs_f64());
+        self
+    }
+
     /// Parses a manifest as a hub stored or returned it. It ignores unknown fields, which a newer hub may
     /// have written; [`Deserialize`] refuses them, because a module may have misspelt them.
     ///
@@ -122,6 +171,7 @@ impl Measure {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ActionSpec {
     /// The name of the action in a command.
     pub name: ActionName,
@@ -267,6 +317,7 @@ impl TryFrom<&str> for ActionSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct CameraSpec {
     /// The width in pixels, 1 to 8,192.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 8192))]
@@ -277,6 +328,14 @@ pub struct CameraSpec {
     /// The intended frame rate in frames a second, up to 1,000.
     #[cfg_attr(feature = "openapi", schema(exclusive_minimum = 0, maximum = 1000))]
     pub fps: f64,
+}
+
+impl CameraSpec {
+    /// Frames of this size in pixels at `fps` frames a second.
+    #[must_use]
+    pub const fn new(width: u32, height: u32, fps: f64) -> Self {
+        Self { width, height, fps }
+    }
 }
 
 words! {
@@ -309,6 +368,7 @@ impl Health {
 /// A module as the hub reports it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct ModuleInfo {
     /// The id of the module.
     pub id: ModuleId,
@@ -329,6 +389,23 @@ pub struct ModuleInfo {
     /// The account of its numbered readings; null if it does not number them.
     #[serde(default)]
     pub delivery: Option<Delivery>,
+}
+
+impl ModuleInfo {
+    /// A module that never registered and has unknown health.
+    #[must_use]
+    pub fn new(id: ModuleId, registered_at: Timestamp) -> Self {
+        Self {
+            id,
+            manifest: None,
+            health: Health::Unknown,
+            last_seen_at: None,
+            registered_at,
+            state: None,
+            state_at: None,
+            delivery: None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -220,6 +220,48 @@ impl NewReading {
         }
     }
 
+    /// Sets the type.
+    #[must_use]
+    pub fn with_type(mut self, kind: SensorType) -> Self {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// Sets the unit of the value.
+    #[must_use]
+    pub fn with_unit(mut self, unit: Unit) -> Self {
+        self.unit = Some(unit);
+        self
+    }
+
+    /// Sets the time of the measurement.
+    #[must_use]
+    pub fn with_timestamp(mut self, timestamp: Timestamp) -> Self {
+        self.timestamp = Some(timestamp);
+        self
+    }
+
+    /// Sets the time since the measurement, instead of its timestamp: at most [`MAX_AGE_SECS`].
+    #[must_use]
+    pub fn with_age(mut self, age: Duration) -> Self {
+        self.age = Some(age.as_secs_f64());
+        self
+    }
+
+    /// Sets the reason of a failed measurement.
+    #[must_use]
+    pub fn with_reason(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+
+    /// Sets the sequence number.
+    #[must_use]
+    pub fn with_number(mut self, number: SeqNo) -> Self {
+        (self.epoch, self.seq) = (Some(number.epoch), Some(number.seq));
+        self
+    }
+
     /// Converts it to a reading of this quantity, received now: converts the value to the quantity's unit and
     /// sets a missing time.
     ///
@@ -281,12 +323,21 @@ pub enum NewReadings {
 /// The hub's answer to delivered readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Stored {
     /// The number of readings that were new and are now on disk.
     pub stored: u64,
     /// The number of readings that had been stored before, by their sequence numbers.
     #[serde(default)]
     pub repeated: u64,
+}
+
+impl Stored {
+    /// The numbers of new and of repeated readings.
+    #[must_use]
+    pub fn new(stored: u64, repeated: u64) -> Self {
+        Self { stored, repeated }
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub const MAX_PAGE_ITEMS: u32 = 1000;
 /// A page of a list with the cursor of the next one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Page<T> {
     /// The items, at most as many as requested.
     pub items: Vec<T>,
@@ -16,6 +17,12 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// A page with the cursor of the next one, if there is one.
+    #[must_use]
+    pub fn new(items: Vec<T>, next: Option<String>) -> Self {
+        Self { items, next }
+    }
+
     /// Converts the items of the page.
     #[must_use]
     pub fn map<U>(self, into: impl FnMut(T) -> U) -> Page<U> {

@@ -216,6 +216,27 @@ impl Reading {
             number: None,
         }
     }
+
+    /// Sets the time of arrival at the hub.
+    #[must_use]
+    pub fn with_received_at(mut self, received_at: Timestamp) -> Self {
+        self.received_at = Some(received_at);
+        self
+    }
+
+    /// Sets the clock of `taken_at`.
+    #[must_use]
+    pub fn with_time_source(mut self, time_source: TimeSource) -> Self {
+        self.time_source = time_source;
+        self
+    }
+
+    /// Sets the sequence number.
+    #[must_use]
+    pub fn with_number(mut self, number: SeqNo) -> Self {
+        self.number = Some(number);
+        self
+    }
 }
 
 /// The maximum of epochs and sequence numbers, 2^53 - 1: the numbers of every language represent it exactly.

@@ -1,5 +1,7 @@
 //! Recordings of cameras: settings, state and clips.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -64,6 +66,7 @@ pub struct RecordingTrigger {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct RecordingSettings {
     /// The conditions for a recording.
     #[serde(deserialize_with = "known")]
@@ -117,6 +120,12 @@ fn keep_bytes() -> u64 {
 }
 
 impl RecordingSettings {
+    /// The default settings with this mode.
+    #[must_use]
+    pub fn new(mode: RecordingMode) -> Self {
+        Self { mode, ..Self::default() }
+    }
+
     /// Parses settings as a hub stored them. It ignores unknown fields, which a newer hub may have written.
     ///
     /// # Errors
@@ -143,6 +152,7 @@ impl Default for RecordingSettings {
 /// The settings and the state of a camera's recording.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Recording {
     /// The conditions for a recording.
     pub mode: RecordingMode,
@@ -184,9 +194,36 @@ pub struct Recording {
     pub skipped: u64,
 }
 
+impl Recording {
+    /// The state of a camera with these settings that has no recorded frames.
+    #[must_use]
+    pub fn new(settings: RecordingSettings) -> Self {
+        let RecordingSettings { mode, every_secs, before_secs, after_secs, keep_days, keep_bytes, triggers } =
+            settings;
+        Self {
+            mode,
+            every_secs,
+            before_secs,
+            after_secs,
+            keep_days,
+            keep_bytes,
+            triggers,
+            recording: false,
+            event_until: None,
+            paused: None,
+            frames: 0,
+            bytes: 0,
+            oldest_at: None,
+            newest_at: None,
+            skipped: 0,
+        }
+    }
+}
+
 /// An uninterrupted part of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Clip {
     /// Identifies the clip among those of its camera.
     pub id: String,
@@ -200,6 +237,14 @@ pub struct Clip {
     pub bytes: u64,
     /// The reason for the recording.
     pub reason: String,
+}
+
+impl Clip {
+    /// A clip without frames.
+    #[must_use]
+    pub fn new(id: String, begun_at: Timestamp, ended_at: Timestamp, reason: impl Into<String>) -> Self {
+        Self { id, begun_at, ended_at, frames: 0, bytes: 0, reason: reason.into() }
+    }
 }
 
 /// The frame to select for a time.
@@ -220,6 +265,7 @@ pub enum FrameSelection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct StartRecording {
     /// The duration in seconds, 1 to 3,600. Default 30.
     #[serde(default = "after_secs")]
@@ -229,6 +275,21 @@ pub struct StartRecording {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false, max_length = 200))]
     pub reason: Option<String>,
+}
+
+impl StartRecording {
+    /// A recording of this duration, 1 s to 1 h, rounded down to seconds.
+    #[must_use]
+    pub fn new(duration: Duration) -> Self {
+        Self { secs: duration.as_secs().try_into().unwrap_or(u32::MAX), reason: None }
+    }
+
+    /// Sets the reason, up to [`MAX_RECORDING_REASON`] characters.
+    #[must_use]
+    pub fn with_reason(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
 }
 
 #[cfg(test)]

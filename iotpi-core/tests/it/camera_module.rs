@@ -31,7 +31,7 @@ fn frame(width: u16) -> Frame {
 #[async_trait]
 impl Camera for CountingCamera {
     fn spec(&self) -> CameraSpec {
-        CameraSpec { width: 1, height: 1, fps: 10.0 }
+        CameraSpec::new(1, 1, 10.0)
     }
 
     async fn capture(&mut self) -> Result<Frame, DeviceError> {

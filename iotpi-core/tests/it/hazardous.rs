@@ -188,7 +188,8 @@ async fn only_a_hazardous_action_waits_until_the_hub_accepted_its_start() {
 
 #[tokio::test(start_paused = true)]
 async fn a_command_that_the_hub_marks_hazardous_is_treated_as_hazardous() {
-    let command = LeasedCommand { hazardous: true, ..leased("a", "ring", json!({})) };
+    let mut command = leased("a", "ring", json!({}));
+    command.hazardous = true;
 
     let (_, log) = start(StartedResponse::Accepted, None, vec![command]).outcomes(1).await;
 
@@ -307,7 +308,8 @@ async fn a_command_that_the_shutdown_aborts_has_an_unknown_outcome() {
 #[tokio::test(start_paused = true)]
 async fn a_command_whose_lifetime_or_lease_has_ended_does_not_run() {
     // Three commands in one claim: the second one expires while the first one runs.
-    let short = LeasedCommand { expires_in: 5.0, ..leased("b", "ring", json!({})) };
+    let mut short = leased("b", "ring", json!({}));
+    short.expires_in = 5.0;
     let commands = vec![leased("a", "ring", json!({"secs": 10})), short, leased("c", "ring", json!({}))];
     let (outcomes, _) = start(StartedResponse::Accepted, None, commands).outcomes(2).await;
     assert_eq!(outcomes.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["a", "c"]);

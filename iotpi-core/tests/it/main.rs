@@ -31,15 +31,5 @@ fn hub() -> RecordingUplink {
 }
 
 fn problem(kind: ErrorKind) -> Problem {
-    Problem {
-        type_: format!("urn:iotpi:problem:{}", kind.as_str()),
-        kind,
-        title: "A problem".to_owned(),
-        status: 418,
-        detail: "because".to_owned(),
-        pointer: None,
-        choices: None,
-        retry_after_secs: None,
-        request_id: None,
-    }
+    Problem::new(kind, 418, "because")
 }

@@ -142,7 +142,7 @@ mod tests {
     use crate::camera::testcard::TestCard;
 
     fn frame(number: usize) -> Bytes {
-        let spec = CameraSpec { width: 160, height: 120, fps: 1.0 };
+        let spec = CameraSpec::new(160, 120, 1.0);
         let mut card = TestCard::new(spec, ManualClock::at(Timestamp::MIN)).unwrap();
         (0..=number).map(|_| card.paint(Timestamp::MIN).unwrap().jpeg().clone()).last().unwrap()
     }

@@ -67,7 +67,7 @@ impl Replay {
         let first = first.and_then(|jpeg| Frame::from_jpeg(jpeg, clock.now()).ok()).ok_or_else(|| {
             DeviceError::new(DeviceErrorKind::NotFound, format!("no JPEG frame in {}", path.display()))
         })?;
-        let spec = CameraSpec { width: first.width(), height: first.height(), fps };
+        let spec = CameraSpec::new(first.width(), first.height(), fps);
         Ok(Self { spec, clock, pace: FrameInterval::new(fps), pictures, next: 0 })
     }
 }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn pictures(count: usize) -> Vec<Bytes> {
-        let mut card = TestCard::new(CameraSpec { width: 160, height: 120, fps: 1.0 }, clock()).unwrap();
+        let mut card = TestCard::new(CameraSpec::new(160, 120, 1.0), clock()).unwrap();
         (0..count).map(|_| card.paint(Timestamp::MIN).unwrap().jpeg().clone()).collect()
     }
 
@@ -167,7 +167,7 @@ mod tests {
         let mut camera = Replay::open(folder.path(), 10.0, clock()).unwrap();
         let shown = [next(&mut camera).await, next(&mut camera).await, next(&mut camera).await];
 
-        assert_eq!(camera.spec(), CameraSpec { width: 160, height: 120, fps: 10.0 });
+        assert_eq!(camera.spec(), CameraSpec::new(160, 120, 10.0));
         assert_eq!(shown, [pictures[0].clone(), pictures[1].clone(), pictures[0].clone()]);
     }
 

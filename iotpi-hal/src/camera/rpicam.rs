@@ -191,7 +191,7 @@ impl Rpicam {
             Some(program) => return Err(not_installed(program)),
             None => in_path().ok_or_else(|| not_installed(Path::new(PROGRAMS[0])))?,
         };
-        let spec = CameraSpec { width: config.width, height: config.height, fps: config.fps };
+        let spec = CameraSpec::new(config.width, config.height, config.fps);
         Ok(Self { spec, child: Arc::new(Supervised { program, config, clock }), newest: None })
     }
 }

@@ -20,7 +20,7 @@ impl FakeProgram {
     /// A shell script. The frames are in its folder; the file `run` contains the number of starts, from 1.
     fn new(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let spec = CameraSpec { width: 160, height: 120, fps: 1.0 };
+        let spec = CameraSpec::new(160, 120, 1.0);
         let mut card = TestCard::new(spec, SystemClock::shared()).unwrap();
         let frames: Vec<_> = (0..3).map(|_| card.paint(Timestamp::MIN).unwrap().jpeg().clone()).collect();
         for (number, jpeg) in frames.iter().enumerate() {
@@ -113,7 +113,7 @@ async fn the_program_gets_the_configured_options() {
         "--codec mjpeg --timeout 0 --nopreview --flush --output - --camera 1 --width 1296 --height 972 \
          --framerate 7.5 --quality 60 --hflip"
     );
-    assert_eq!(camera.spec(), CameraSpec { width: 1296, height: 972, fps: 7.5 });
+    assert_eq!(camera.spec(), CameraSpec::new(1296, 972, 7.5));
     assert_eq!((frame.width(), frame.height()), (160, 120));
 }
 

@@ -44,7 +44,7 @@ const TEXT: Rgb = [255, 255, 255];
 /// use iotpi_core::{CameraSpec, SystemClock, Timestamp};
 /// use iotpi_hal::camera::testcard::TestCard;
 ///
-/// let mut card = TestCard::new(CameraSpec { width: 320, height: 240, fps: 5.0 }, SystemClock::shared())?;
+/// let mut card = TestCard::new(CameraSpec::new(320, 240, 5.0), SystemClock::shared())?;
 /// let frame = card.paint(Timestamp::parse("2026-06-01T12:00:00Z")?)?;
 /// assert_eq!((frame.width(), frame.height()), (320, 240));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -237,7 +237,7 @@ mod tests {
 
     use super::*;
 
-    const SPEC: CameraSpec = CameraSpec { width: 640, height: 480, fps: 12.0 };
+    const SPEC: CameraSpec = CameraSpec::new(640, 480, 12.0);
 
     fn noon() -> Timestamp {
         Timestamp::parse("2026-06-01T12:34:56.789Z").unwrap()
@@ -285,7 +285,7 @@ mod tests {
         for (width, height) in
             [(160, 120), (161, 121), (640, 360), (1280, 720), (333, 487), (160, 2160), (3840, 120)]
         {
-            let spec = CameraSpec { width, height, fps: 1.0 };
+            let spec = CameraSpec::new(width, height, 1.0);
 
             let frame = card(spec).paint(noon()).unwrap();
 
@@ -301,7 +301,7 @@ mod tests {
             [(100, 480, 12.0), (640, 5000, 12.0), (640, 480, 0.0), (640, 480, f64::NAN)]
         {
             let error =
-                TestCard::new(CameraSpec { width, height, fps }, ManualClock::at(noon())).unwrap_err();
+                TestCard::new(CameraSpec::new(width, height, fps), ManualClock::at(noon())).unwrap_err();
 
             assert_eq!(error.kind(), DeviceErrorKind::Refused);
         }

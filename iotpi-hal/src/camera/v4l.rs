@@ -210,7 +210,7 @@ fn start(
         Ok(camera) => {
             let format = camera.camera_format();
             let (width, height, fps) = (format.width(), format.height(), format.frame_rate().into());
-            if opened.send(Ok(CameraSpec { width, height, fps })).is_ok() {
+            if opened.send(Ok(CameraSpec::new(width, height, fps))).is_ok() {
                 // The camera is closed before the error is published, because the receiver then opens it
                 // again.
                 if let Err(error) = run(camera, &config, &*clock, &frames) {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     fn picture() -> Bytes {
-        let spec = CameraSpec { width: 160, height: 120, fps: 1.0 };
+        let spec = CameraSpec::new(160, 120, 1.0);
         let mut card = TestCard::new(spec, ManualClock::at(Timestamp::MIN)).unwrap();
         card.paint(Timestamp::MIN).unwrap().jpeg().clone()
     }
@@ -442,7 +442,7 @@ mod tests {
         // The thread that waits for a frame that never arrives.
         let (stuck, newest) = watch::channel(None);
         let clock = ManualClock::at(Timestamp::MIN);
-        let spec = CameraSpec { width: 160, height: 120, fps: 15.0 };
+        let spec = CameraSpec::new(160, 120, 15.0);
         let newest = Some(newest);
         let mut camera =
             V4l { config: config("/dev/video250"), spec, clock, newest, last_frame_at: Instant::now() };

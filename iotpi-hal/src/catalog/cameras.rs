@@ -137,7 +137,7 @@ impl Default for V4lControlsSettings {
 
 pub(super) fn testcard(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let TestCardSettings { width, height, fps } = read(settings)?;
-    let spec = CameraSpec { width, height, fps };
+    let spec = CameraSpec::new(width, height, fps);
     Ok(Device::Camera(Box::new(TestCard::new(spec, setup.clock.clone())?)))
 }
 
@@ -171,7 +171,7 @@ pub(super) fn rpicam(settings: Value, setup: &Setup) -> Result<Device, Failure> 
             };
             Ok(Device::Camera(Box::new(Rpicam::open(config, clock)?)))
         }
-        Bus::Sim => Ok(Device::Camera(Box::new(TestCard::new(CameraSpec { width, height, fps }, clock)?))),
+        Bus::Sim => Ok(Device::Camera(Box::new(TestCard::new(CameraSpec::new(width, height, fps), clock)?))),
         other @ Bus::Pi => Err(super::not_built(other)),
     }
 }
@@ -186,7 +186,7 @@ pub(super) fn v4l(settings: Value, setup: &Setup) -> Result<Device, Failure> {
             Ok(Device::Camera(Box::new(V4l::open(config, clock)?)))
         }
         Bus::Sim => {
-            let spec = CameraSpec { width, height, fps: fps.into() };
+            let spec = CameraSpec::new(width, height, fps.into());
             Ok(Device::Camera(Box::new(TestCard::new(spec, clock)?)))
         }
         other @ Bus::Pi => Err(super::not_built(other)),

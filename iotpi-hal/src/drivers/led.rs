@@ -216,8 +216,7 @@ mod tests {
     }
 
     async fn perform(led: &mut Led<SimPin>, name: &str, params: Value) -> Result<Value, DeviceErrorKind> {
-        let action =
-            Action { name: ActionName::new(name).unwrap(), params: params.as_object().unwrap().clone() };
+        let action = Action::new(ActionName::new(name).unwrap(), params.as_object().unwrap().clone());
         led.perform(&action).await.map_err(|e| e.kind())
     }
 

@@ -105,7 +105,7 @@ impl<A: Actuator + ?Sized, F: Fn() -> bool> Check<'_, A, F> {
 fn action_of(name: &str, params: Value) -> Action {
     let name = ActionName::new(name).unwrap_or_else(|error| panic!("`{name}`: {error}"));
     let Value::Object(params) = params else { panic!("the parameters {params} are not an object") };
-    Action { name, params }
+    Action::new(name, params)
 }
 
 /// Some of the known parameters, sometimes an unknown one, with values of all types.

@@ -82,7 +82,7 @@ impl ArrivalStats {
             let rank = (sorted.len() * hundredths).div_ceil(100).saturating_sub(1);
             sorted.get(rank).copied().unwrap_or_default().as_secs_f64()
         };
-        Latency { p50: at(50), p99: at(99) }
+        Latency::new(at(50), at(99))
     }
 
     fn drop_latencies_before(&mut self, now: Duration) {
@@ -115,8 +115,8 @@ mod tests {
             arrival_stats.record(ms(10 * i), Timestamp::MIN, Timestamp::MIN.plus(ms(i)));
         }
 
-        assert_eq!(arrival_stats.latency(ms(1000)), Latency { p50: 0.05, p99: 0.099 });
-        assert_eq!(ArrivalStats::default().latency(ms(0)), Latency { p50: 0.0, p99: 0.0 });
+        assert_eq!(arrival_stats.latency(ms(1000)), Latency::new(0.05, 0.099));
+        assert_eq!(ArrivalStats::default().latency(ms(0)), Latency::new(0.0, 0.0));
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(arrival_stats.latency(ms(9_999)).p99, 12.4);
         assert_eq!(arrival_stats.latency(ms(10_000)).p99, 0.04);
         // The newest latency is kept, whatever its age.
-        assert_eq!(arrival_stats.latency(ms(60_000)), Latency { p50: 0.04, p99: 0.04 });
+        assert_eq!(arrival_stats.latency(ms(60_000)), Latency::new(0.04, 0.04));
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
         }
 
         assert_eq!(arrival_stats.latencies.len(), MAX_LATENCIES);
-        assert_eq!(arrival_stats.latency(ms(3_000)), Latency { p50: 0.001, p99: 0.001 });
+        assert_eq!(arrival_stats.latency(ms(3_000)), Latency::new(0.001, 0.001));
     }
 
     #[test]

@@ -178,7 +178,7 @@ impl Frames {
         let slot = lock(&self.slots).get(module_id).cloned()?;
         let camera = slot.info(module_id, now)?;
         let age = now.wall.since(camera.captured_at).as_secs_f64();
-        Some(WatchedCamera { camera, age, watching: slot.watching() })
+        Some(WatchedCamera::new(camera, age, slot.watching()))
     }
 
     /// Counts a rejected frame. Returns `false` if the camera is not known.

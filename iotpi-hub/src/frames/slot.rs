@@ -120,7 +120,7 @@ impl Slot {
         // viewer.
         self.newest.send_replace(Some(published));
         drop(state);
-        PublishOutcome { receipt: FrameReceipt { viewers: self.viewers(), seq }, announce }
+        PublishOutcome { receipt: FrameReceipt::new(self.viewers(), seq), announce }
     }
 
     /// Publishes a "no signal" frame to the viewers if the camera is lost. Called once a second.
@@ -212,24 +212,21 @@ impl Slot {
         let published = state.last_good.clone()?;
         let newest = state.seq;
         let missed: u64 = lock(&self.watching).values().map(|counts| counts.missed(newest)).sum();
-        Some(CameraInfo {
-            module_id: module_id.clone(),
-            online: self.is_online(&state, now),
-            width: published.frame.width(),
-            height: published.frame.height(),
-            bytes: published.frame.jpeg().len() as u64,
-            fps: state.arrival_stats.per_second(now.uptime),
-            viewers: self.streams(),
-            frames: state.frames,
-            delivered: self.delivered.load(Relaxed),
-            skipped: self.skipped.load(Relaxed) + missed,
-            missing: state.missing,
-            refused: self.refused.load(Relaxed),
-            taken_at: published.frame.taken_at(),
-            captured_at: published.captured_at,
-            received_at: published.received_at,
-            latency: state.arrival_stats.latency(now.uptime),
-        })
+        let (frame, module_id) = (&published.frame, module_id.clone());
+        let mut info =
+            CameraInfo::new(module_id, frame.taken_at(), published.captured_at, published.received_at);
+        info.online = self.is_online(&state, now);
+        (info.width, info.height) = (frame.width(), frame.height());
+        info.bytes = frame.jpeg().len() as u64;
+        info.fps = state.arrival_stats.per_second(now.uptime);
+        info.viewers = self.streams();
+        info.frames = state.frames;
+        info.delivered = self.delivered.load(Relaxed);
+        info.skipped = self.skipped.load(Relaxed) + missed;
+        info.missing = state.missing;
+        info.refused = self.refused.load(Relaxed);
+        info.latency = state.arrival_stats.latency(now.uptime);
+        Some(info)
     }
 
     /// The viewers, in the order in which they connected.
@@ -293,12 +290,9 @@ impl ViewerCounts {
     }
 
     fn info(&self, newest: u64) -> ViewerInfo {
-        ViewerInfo {
-            id: self.id,
-            via: self.via,
-            since: self.since,
-            delivered: self.delivered.load(Relaxed),
-            skipped: self.skipped.load(Relaxed) + self.missed(newest),
-        }
+        let mut info = ViewerInfo::new(self.id, self.via, self.since);
+        info.delivered = self.delivered.load(Relaxed);
+        info.skipped = self.skipped.load(Relaxed) + self.missed(newest);
+        info
     }
 }

@@ -38,7 +38,7 @@ async fn a_slow_viewer_gets_the_newest_frame_and_its_skips_are_counted() {
     let frames = frames();
     let mut viewer = watch(&frames, "a", ms(0));
     for i in 1..=5 {
-        assert_eq!(show(&frames, "a", ms(100 * i)).receipt, FrameReceipt { viewers: 1, seq: i });
+        assert_eq!(show(&frames, "a", ms(100 * i)).receipt, FrameReceipt::new(1, i));
     }
     assert_eq!(viewer.next().await.unwrap().seq, 5);
     for i in 6..=9 {

@@ -34,36 +34,15 @@ pub(crate) fn status(kind: ErrorKind) -> StatusCode {
     }
 }
 
-fn title(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::InvalidArgument => "Invalid argument",
-        ErrorKind::Unauthenticated => "Unauthenticated",
-        ErrorKind::PermissionDenied => "Permission denied",
-        ErrorKind::NotFound => "Not found",
-        ErrorKind::Conflict => "Conflict",
-        ErrorKind::TooLarge => "Too large",
-        ErrorKind::Unprocessable => "Unprocessable content",
-        ErrorKind::RateLimited => "Rate limited",
-        ErrorKind::Unavailable => "Unavailable",
-        ErrorKind::StorageFull => "Storage full",
-        _ => "Internal error",
-    }
-}
-
 /// Converts an error to a problem document.
 pub(crate) fn document(error: &HubError, request_id: Option<&str>) -> Problem {
     let kind = error.kind();
-    Problem {
-        type_: format!("urn:iotpi:problem:{}", kind.as_str()),
-        kind,
-        title: title(kind).to_owned(),
-        status: status(kind).as_u16(),
-        detail: error.detail().to_owned(),
-        pointer: error.pointer().map(str::to_owned),
-        choices: (!error.choices().is_empty()).then(|| error.choices().to_vec()),
-        retry_after_secs: error.wait().map(|wait| wait.as_secs_f64()),
-        request_id: request_id.map(str::to_owned),
-    }
+    let mut problem = Problem::new(kind, status(kind).as_u16(), error.detail());
+    problem.pointer = error.pointer().map(str::to_owned);
+    problem.choices = (!error.choices().is_empty()).then(|| error.choices().to_vec());
+    problem.retry_after_secs = error.wait().map(|wait| wait.as_secs_f64());
+    problem.request_id = request_id.map(str::to_owned);
+    problem
 }
 
 /// A problem document. On the routes of the hub, `finish` adds the request id.
@@ -210,7 +189,7 @@ pub(crate) fn log(error: &HubError, request_id: &str) {
 /// The OpenAPI response of a kind.
 fn documented(kind: ErrorKind) -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let response = ResponseBuilder::new().description(title(kind)).content(CONTENT_TYPE, content).build();
+    let response = ResponseBuilder::new().description(kind.title()).content(CONTENT_TYPE, content).build();
     BTreeMap::from([(status(kind).as_str().to_owned(), RefOr::T(response))])
 }
 

@@ -276,7 +276,9 @@ impl Hub {
             Some(id) => self.issuer_alive_for(module_id, id).await?.map(|left| left.as_secs_f64()),
             None => None,
         };
-        Ok(StatusReceipt { received_at: now.wall, command, registered, alive_secs })
+        let mut receipt = StatusReceipt::new(now.wall);
+        (receipt.command, receipt.registered, receipt.alive_secs) = (command, registered, alive_secs);
+        Ok(receipt)
     }
 
     /// Cancels a command that is still queued.

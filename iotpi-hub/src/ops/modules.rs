@@ -75,16 +75,13 @@ impl Hub {
     pub(crate) fn describe(&self, record: ModuleRecord) -> ModuleInfo {
         let (health, heard_at) = self.inner.presence.of(&record.id, self.now());
         let (state, state_at) = record.state.unzip();
-        ModuleInfo {
-            id: record.id,
-            manifest: record.manifest,
-            health,
-            last_seen_at: heard_at.or(record.last_seen_at),
-            registered_at: record.registered_at,
-            state,
-            state_at,
-            delivery: record.delivery,
-        }
+        let mut info = ModuleInfo::new(record.id, record.registered_at);
+        info.manifest = record.manifest;
+        info.health = health;
+        info.last_seen_at = heard_at.or(record.last_seen_at);
+        (info.state, info.state_at) = (state, state_at);
+        info.delivery = record.delivery;
+        info
     }
 
     /// Marks a module as changed, so that an event is published.

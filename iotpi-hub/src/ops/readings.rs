@@ -110,7 +110,7 @@ impl Hub {
                 self.events().publish(Event::Reading { reading });
             }
         }
-        Ok(Stored { stored, repeated })
+        Ok(Stored::new(stored, repeated))
     }
 
     async fn record_in_their_units(

@@ -42,7 +42,7 @@ impl List {
         let more = rows.len() > limit(page);
         rows.truncate(limit(page));
         let next = if more { rows.last().map(|row| self.encode(&key(row))) } else { None };
-        Page { items: rows, next }
+        Page::new(rows, next)
     }
 
     fn encode<K: Serialize>(&self, key: &K) -> String {

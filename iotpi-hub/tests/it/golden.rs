@@ -61,14 +61,11 @@ fn the_live_protocol_matches_the_golden_file() {
         json!({"type": "shown", "module_id": "front", "seq": 123}),
         json!({"type": "time", "client_time": 1_795_473_000.125}),
     ];
-    let frame = LiveFrame {
-        module_id: "front".parse().unwrap(),
-        seq: 123,
-        captured_at: Timestamp::from_secs_f64(1_795_473_000.25).unwrap(),
-        received_at: Timestamp::from_secs_f64(1_795_473_000.5).unwrap(),
-        no_signal: true,
-        jpeg: Vec::new().into(),
-    };
+    let at = |secs| Timestamp::from_secs_f64(secs).unwrap();
+    let (captured_at, received_at) = (at(1_795_473_000.25), at(1_795_473_000.5));
+    let mut frame =
+        LiveFrame::new("front".parse().unwrap(), 123, captured_at, received_at, Vec::new().into());
+    frame.no_signal = true;
     let head = frame.head().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
 
     let hub_messages: Vec<Value> = hub

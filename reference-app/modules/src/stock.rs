@@ -27,12 +27,9 @@ pub struct Stock {
 impl Stock {
     /// Opens all devices. With the folder of the module's outbox, hazardous commands are logged there.
     pub fn open(settings: &Settings, setup: &Setup, outbox: Option<&Path>) -> anyhow::Result<Self> {
-        let manifest = Manifest {
-            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            description: settings.description.clone(),
-            heartbeat_secs: settings.heartbeat_secs,
-            ..Manifest::default()
-        };
+        let mut manifest = Manifest::new().with_version(env!("CARGO_PKG_VERSION"));
+        manifest.description = settings.description.clone();
+        manifest.heartbeat_secs = settings.heartbeat_secs;
         let devices = settings.devices.iter().try_fold(CompositeModule::new(), |devices, device| {
             add(devices, device, setup, outbox).with_context(|| format!("module `{}`", settings.id))
         })?;

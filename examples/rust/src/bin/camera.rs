@@ -7,7 +7,7 @@ use iotpi_hal::camera::testcard::TestCard;
 async fn main() -> Result<(), AnyError> {
     iotpi_core::log::init();
     let hub = HubClient::from_env()?;
-    let camera = TestCard::new(CameraSpec { width: 640, height: 480, fps: 10.0 }, SystemClock::shared())?;
+    let camera = TestCard::new(CameraSpec::new(640, 480, 10.0), SystemClock::shared())?;
 
     Runner::new(hub.uplink("door".parse()?)).run(CameraModule::new(camera)).await?;
     Ok(())

@@ -8,7 +8,7 @@ use iotpi_core::{
 async fn main() -> Result<(), AnyError> {
     iotpi_core::log::init();
     let hub = HubClient::from_env()?;
-    let subscription = Subscription { kinds: Some(vec![EventKind::Reading]), ..Subscription::default() };
+    let subscription = Subscription::new().with_kinds([EventKind::Reading]);
     let mut live = hub.live(&subscription).await?;
 
     // The subscription is confirmed, so the event of this reading arrives.

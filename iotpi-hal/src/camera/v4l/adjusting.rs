@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     fn action(params: Value) -> Action {
-        Action { name: ActionName::new(SET).unwrap(), params: params.as_object().unwrap().clone() }
+        Action::new(ActionName::new(SET).unwrap(), params.as_object().unwrap().clone())
     }
 
     #[tokio::test]

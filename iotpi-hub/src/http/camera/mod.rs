@@ -112,9 +112,7 @@ impl FrameMetadata {
     fn into_frame(self, jpeg: bytes::Bytes, now: Timestamp) -> Result<Frame> {
         let frame = Frame::from_jpeg(jpeg, self.timestamp.unwrap_or(now)).map_err(|error| match error {
             InvalidFrame::TooLarge(_) => HubError::too_large(error.to_string()),
-            InvalidFrame::NotJpeg(_) | InvalidFrame::Dimensions(..) => {
-                HubError::unprocessable(error.to_string())
-            }
+            _ => HubError::unprocessable(error.to_string()),
         })?;
         // The time of arrival is by the hub's own clock.
         let frame = frame.with_clock_offset(self.timestamp.map_or(0.0, |_| self.clock_offset));

@@ -312,7 +312,7 @@ impl PushResponse {
             }
             let viewers = *self.viewers.borrow_and_update();
             if self.reported_viewers.replace(viewers) != Some(viewers) {
-                break PushEvent::Receipt(FrameReceipt { viewers, seq: self.seq });
+                break PushEvent::Receipt(FrameReceipt::new(viewers, self.seq));
             }
             let stopping = self.incoming.hub.stopping().clone();
             tokio::select! {

@@ -88,10 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     pub(super) async fn run(mut self) {
         let _counted = GaugeGuard::new(&self.hub.inner.metrics.live_clients);
-        let hello = LiveMessage::Hello {
-            hub_time: self.hub.now().wall,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
+        let hello = LiveMessage::hello(self.hub.now().wall, env!("CARGO_PKG_VERSION"));
         let mut flow = self.send_message(&hello).await;
         while flow.is_continue() {
             flow = self.handle_next().await;
@@ -221,14 +218,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             self.watches.acknowledge(&module_id, published.seq);
             return Flow::Continue(());
         };
-        let frame = LiveFrame {
-            module_id,
-            seq: published.seq,
-            captured_at: published.captured_at,
-            received_at: published.received_at,
-            no_signal: published.no_signal,
-            jpeg,
-        };
+        let (captured_at, received_at) = (published.captured_at, published.received_at);
+        let mut frame = LiveFrame::new(module_id, published.seq, captured_at, received_at, jpeg);
+        frame.no_signal = published.no_signal;
         self.socket.start_send(Opcode::Binary, &frame.head(), frame.jpeg);
         Flow::Continue(())
     }
@@ -252,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.events = events;
         self.seq = seq;
         let missed = seq.saturating_sub(before);
-        self.send_message(&LiveMessage::Resync { seq, missed }).await?;
+        self.send_message(&LiveMessage::resync(seq, missed)).await?;
         self.send_first_piece(seq).await
     }
 

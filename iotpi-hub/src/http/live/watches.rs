@@ -73,7 +73,7 @@ impl WatchedCameras {
         let mut previous = std::mem::take(&mut self.cameras);
         self.turn = 0;
         let now = Instant::now();
-        for (i, WatchRequest { module_id, max_fps }) in requested.into_iter().enumerate() {
+        for (i, WatchRequest { module_id, max_fps, .. }) in requested.into_iter().enumerate() {
             let interval = max_fps.map_or(Duration::ZERO, interval);
             if let Some(at) = previous.iter().position(|watched| watched.module_id == module_id) {
                 let mut kept = previous.swap_remove(at);

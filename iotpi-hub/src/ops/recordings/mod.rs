@@ -255,25 +255,14 @@ impl Hub {
             None => self.inner.store.recording(id).await?.unwrap_or_default(),
         };
         let activity = camera.map(|camera| camera.now(self.inner.clock.uptime())).unwrap_or_default();
-        let RecordingSettings { mode, every_secs, before_secs, after_secs, keep_days, keep_bytes, triggers } =
-            settings;
-        Ok(Recording {
-            mode,
-            every_secs,
-            before_secs,
-            after_secs,
-            keep_days,
-            keep_bytes,
-            triggers,
-            recording: activity.recording,
-            event_until: activity.event_left.map(|left| self.now().wall.plus(left)),
-            paused: activity.paused,
-            frames: totals.frames,
-            bytes: totals.bytes,
-            oldest_at: totals.oldest_at,
-            newest_at: totals.newest_at,
-            skipped: activity.skipped,
-        })
+        let mut recording = Recording::new(settings);
+        recording.recording = activity.recording;
+        recording.event_until = activity.event_left.map(|left| self.now().wall.plus(left));
+        recording.paused = activity.paused;
+        (recording.frames, recording.bytes) = (totals.frames, totals.bytes);
+        (recording.oldest_at, recording.newest_at) = (totals.oldest_at, totals.newest_at);
+        recording.skipped = activity.skipped;
+        Ok(recording)
     }
 
     // ---- background tasks ----

@@ -66,7 +66,7 @@ pub(super) fn ids(claimed: &[LeasedCommand]) -> Vec<&str> {
 
 pub(super) fn succeeded(leased: &LeasedCommand, result: Option<Value>) -> CommandReport {
     let (id, lease) = (leased.command.id.clone(), leased.lease.clone());
-    CommandReport { id, lease, outcome: CommandOutcome::Succeeded { result } }
+    CommandReport::new(id, lease, CommandOutcome::Succeeded { result })
 }
 
 /// Reports on a command as the module `id`.
@@ -94,23 +94,9 @@ pub async fn a_submitted_command_is_queued(store: Arc<dyn Store>) {
     let result = store.submit(&new, MAX_WAITING, after(5)).await.unwrap();
 
     assert!(result.is_new && result.superseded.is_empty());
-    let expected = Command {
-        id: "c1".to_owned(),
-        module_id: module("led"),
-        action: new.command.action.clone(),
-        params: new.command.params.clone(),
-        state: CommandState::Queued,
-        issued_by: new.issued_by.clone(),
-        created_at: after(5).wall,
-        expires_at: after(65).wall,
-        leased_at: None,
-        started_at: None,
-        finished_at: None,
-        attempts: 0,
-        result: None,
-        error: None,
-        superseded_by: None,
-    };
+    let (command, issued_by) = (new.command.clone(), new.issued_by.clone());
+    let mut expected = Command::new("c1".to_owned(), module("led"), command, issued_by, after(5).wall);
+    expected.expires_at = after(65).wall;
     assert_eq!(result.command, expected);
     assert_eq!(store.command(&new.id).await.unwrap(), Some(expected));
     assert_eq!(store.command(&"c2".to_owned()).await.unwrap(), None);
@@ -222,12 +208,15 @@ pub async fn an_outcome_finishes_a_command(store: Arc<dyn Store>) {
 
     for (outcome, state, result, error) in cases {
         let leased = claim_one(&store, after(1)).await;
-        let report = CommandReport { outcome, ..succeeded(&leased, None) };
+        let report = CommandReport::new(leased.command.id.clone(), leased.lease.clone(), outcome);
 
         let ended = finish(&store, &report, after(2)).await.unwrap();
 
         let finished_at = Some(after(2).wall);
-        assert_eq!(ended, Command { state, result, error, finished_at, ..leased.command });
+        let mut expected = leased.command;
+        (expected.state, expected.result, expected.error, expected.finished_at) =
+            (state, result, error, finished_at);
+        assert_eq!(ended, expected);
         assert_eq!(command(&store, &ended.id).await, ended);
     }
     assert_eq!(claim(&store, 1, after(3)).await, []);
@@ -253,7 +242,9 @@ pub async fn a_different_second_outcome_is_refused(store: Arc<dyn Store>) {
 
     let failed = CommandOutcome::Failed { error: "after all".to_owned() };
     for outcome in [failed, CommandOutcome::Succeeded { result: Some(json!(1)) }] {
-        let result = finish(&store, &CommandReport { outcome, ..report.clone() }, after(2)).await;
+        let result =
+            finish(&store, &CommandReport::new(report.id.clone(), report.lease.clone(), outcome), after(2))
+                .await;
 
         assert!(matches!(result, Err(StoreError::Conflict(_))), "{result:?}");
     }
@@ -271,7 +262,11 @@ pub async fn a_report_without_the_current_lease_is_refused(store: Arc<dyn Store>
     let queued = finish(&store, &succeeded(&lost, None), after(LEASE_SECS)).await;
     let current = claim_one(&store, after(LEASE_SECS)).await;
     let leased_again = finish(&store, &succeeded(&lost, None), after(LEASE_SECS)).await;
-    let forged = CommandReport { lease: String::new(), ..succeeded(&current, None) };
+    let forged = CommandReport::new(
+        current.command.id.clone(),
+        String::new(),
+        CommandOutcome::Succeeded { result: None },
+    );
     let forged = finish(&store, &forged, after(LEASE_SECS)).await;
 
     for result in [queued, leased_again, forged] {
@@ -289,7 +284,8 @@ pub async fn another_modules_command_cannot_be_finished(store: Arc<dyn Store>) {
     let report = succeeded(&leased, None);
 
     let other_module = report_as("other", &store, &report, after(1)).await;
-    let unknown = finish(&store, &CommandReport { id: "c2".to_owned(), ..report }, after(1)).await;
+    let unknown =
+        finish(&store, &CommandReport::new("c2".to_owned(), report.lease, report.outcome), after(1)).await;
 
     assert!(matches!(other_module, Err(StoreError::NotFound(_))), "{other_module:?}");
     assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");

@@ -49,7 +49,7 @@ async fn total(store: &Arc<dyn Store>, of: &str) -> Option<(u64, u64, u64, u64)>
 fn gap(first_seq: u64, last_seq: u64, lost: u64) -> NewGap {
     let series =
         SeriesGap { kind: Quantity::Temperature.name(), lost, since: at(first_seq), until: at(last_seq) };
-    NewGap { epoch: EPOCH, first_seq, last_seq, reason: GapReason::Full, series: vec![series] }
+    NewGap::new(EPOCH, first_seq, last_seq, GapReason::Full).with_series(vec![series])
 }
 
 pub async fn a_numbered_reading_is_stored_once(store: Arc<dyn Store>) {
@@ -172,7 +172,7 @@ pub async fn only_the_newest_gaps_of_a_module_are_stored(store: Arc<dyn Store>) 
     let with_all_types = |first: u64| {
         let lost =
             |kind: &SensorType| SeriesGap { kind: kind.clone(), lost: 1, since: at(first), until: at(first) };
-        NewGap { last_seq: first + 63, series: types.iter().map(lost).collect(), ..gap(first, first, 0) }
+        NewGap::new(EPOCH, first, first + 63, GapReason::Full).with_series(types.iter().map(lost).collect())
     };
 
     for n in 0..200 {

@@ -37,7 +37,8 @@ pub async fn recording_settings_are_stored_and_replaced(store: Arc<dyn Store>) {
     assert_eq!(store.recording(&porch).await.unwrap(), None);
 
     for mode in [RecordingMode::Continuous, RecordingMode::OnEvent] {
-        let settings = RecordingSettings { mode, keep_days: 3, ..RecordingSettings::default() };
+        let mut settings = RecordingSettings::new(mode);
+        settings.keep_days = 3;
         store.set_recording(&porch, &settings).await.unwrap();
 
         assert_eq!(store.recording(&porch).await.unwrap().as_ref(), Some(&settings));

@@ -123,7 +123,7 @@ pub async fn gaps_expire_with_their_readings_and_their_numbers_stay_lost(store: 
         let series =
             sensor.into_iter().map(|of| SeriesGap { kind: of.name(), lost: 10, since: start(), until });
         let last_seq = first_seq + 9;
-        NewGap { epoch: 7, first_seq, last_seq, reason: GapReason::Full, series: series.collect() }
+        NewGap::new(7, first_seq, last_seq, GapReason::Full).with_series(series.collect())
     };
     let id = module("attic");
     let temperature = || Some(Quantity::Temperature);

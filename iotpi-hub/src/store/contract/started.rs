@@ -22,7 +22,7 @@ async fn claim_door(store: &Arc<dyn Store>, secs: u64) -> LeasedCommand {
 }
 
 fn started(id: &str, lease: &str) -> CommandReport {
-    CommandReport { id: id.to_owned(), lease: lease.to_owned(), outcome: CommandOutcome::Started }
+    CommandReport::new(id.to_owned(), lease.to_owned(), CommandOutcome::Started)
 }
 
 async fn start(store: &Arc<dyn Store>, leased: &LeasedCommand, secs: u64) -> Result<()> {
@@ -67,7 +67,8 @@ pub async fn a_hazardous_command_that_was_not_started_is_queued_again(store: Arc
 pub async fn a_command_is_started_once_under_its_current_lease(store: Arc<dyn Store>) {
     let leased = claim_door(&store, 3600).await;
     add_module(&store, "other").await;
-    let forged = LeasedCommand { lease: String::new(), ..leased.clone() };
+    let mut forged = leased.clone();
+    forged.lease = String::new();
 
     let wrong_lease = start(&store, &forged, 1).await;
     let (id, lease) = (&leased.command.id, &leased.lease);
@@ -119,7 +120,7 @@ pub async fn a_module_can_report_an_unknown_outcome(store: Arc<dyn Store>) {
     let leased = claim_door(&store, 3600).await;
     queue_commands(&store, &["c1"]).await;
     start(&store, &leased, 1).await.unwrap();
-    let report = |outcome| CommandReport { outcome, ..succeeded(&leased, None) };
+    let report = |outcome| CommandReport::new(leased.command.id.clone(), leased.lease.clone(), outcome);
     let unknown = report(CommandOutcome::UnknownOutcome { error: "power lost".to_owned() });
 
     let ended = finish(&store, &unknown, after(2)).await.unwrap();

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use iotpi_core::{
-    Command, CommandId, CommandOutcome, CommandReport, CommandState, LeasedCommand, ModuleId, Timestamp,
+    Command, CommandId, CommandOutcome, CommandReport, CommandState, LeasedCommand, ModuleId, NewCommand,
+    Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
@@ -170,13 +171,10 @@ pub(super) fn claim(
     for (id, expires, hazardous) in claimable {
         let lease = fresh_lease()?;
         let row = params![id, lease, steady.plus(terms.lease).as_micros(), now.wall.as_micros()];
-        claimed.push(LeasedCommand {
-            command: take.query_row(row, read)?,
-            lease,
-            lease_secs: terms.lease.as_secs_f64(),
-            expires_in: expires.since(steady).as_secs_f64(),
-            hazardous,
-        });
+        let command = take.query_row(row, read)?;
+        let mut leased = LeasedCommand::new(command, lease, terms.lease, expires.since(steady));
+        leased.hazardous = hazardous;
+        claimed.push(leased);
     }
     Ok(claimed)
 }
@@ -285,7 +283,7 @@ fn drop_the_fence(db: &Connection, report: &CommandReport) -> EngineResult<Comma
     use crate::sabotage::{Sabotage, is};
     let present = with_lease(db, &report.id)?.and_then(|(_, lease)| lease);
     let lease = present.filter(|_| is(Sabotage::DropTheFence)).unwrap_or_else(|| report.lease.clone());
-    Ok(CommandReport { lease, ..report.clone() })
+    Ok(CommandReport::new(report.id.clone(), lease, report.outcome.clone()))
 }
 
 /// See [`WriteCommands::cancel`](crate::store::WriteCommands::cancel).
@@ -453,23 +451,19 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Command> {
 
 /// Reads [`COLUMNS`], beginning at column `at`.
 fn read_from(row: &Row<'_>, at: usize) -> rusqlite::Result<Command> {
-    Ok(Command {
-        id: row.get(at)?,
-        module_id: parsed(row, at + 1)?,
-        action: parsed(row, at + 2)?,
-        params: json(row, at + 3)?,
-        state: word(row, at + 4, &CommandState::ALL, CommandState::as_str)?,
-        issued_by: parsed(row, at + 5)?,
-        created_at: moment(row, at + 6)?,
-        expires_at: moment(row, at + 7)?,
-        leased_at: maybe_moment(row, at + 8)?,
-        started_at: maybe_moment(row, at + 9)?,
-        finished_at: maybe_moment(row, at + 10)?,
-        attempts: row.get(at + 11)?,
-        result: maybe_json(row, at + 12)?,
-        error: row.get(at + 13)?,
-        superseded_by: row.get(at + 14)?,
-    })
+    let new = NewCommand::new(parsed(row, at + 2)?, json(row, at + 3)?);
+    let issued_by = parsed(row, at + 5)?;
+    let mut command = Command::new(row.get(at)?, parsed(row, at + 1)?, new, issued_by, moment(row, at + 6)?);
+    command.state = word(row, at + 4, CommandState::ALL, CommandState::as_str)?;
+    command.expires_at = moment(row, at + 7)?;
+    command.leased_at = maybe_moment(row, at + 8)?;
+    command.started_at = maybe_moment(row, at + 9)?;
+    command.finished_at = maybe_moment(row, at + 10)?;
+    command.attempts = row.get(at + 11)?;
+    command.result = maybe_json(row, at + 12)?;
+    command.error = row.get(at + 13)?;
+    command.superseded_by = row.get(at + 14)?;
+    Ok(command)
 }
 
 #[async_trait]

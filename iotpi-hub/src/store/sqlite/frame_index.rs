@@ -193,14 +193,9 @@ pub(super) fn clips(db: &Connection, query: &ClipQuery, page: &PageRequest) -> E
         cursor::limit(page) + 1
     ];
     let clip = |row: &Row<'_>| {
-        Ok(Clip {
-            id: row.get(0)?,
-            begun_at: moment(row, 1)?,
-            ended_at: moment(row, 2)?,
-            frames: row.get(3)?,
-            bytes: row.get(4)?,
-            reason: row.get(5)?,
-        })
+        let mut clip = Clip::new(row.get(0)?, moment(row, 1)?, moment(row, 2)?, row.get::<_, String>(5)?);
+        (clip.frames, clip.bytes) = (row.get(3)?, row.get(4)?);
+        Ok(clip)
     };
     let rows = statement.query_map(wanted, clip)?.collect::<Result<_, _>>()?;
     Ok(list.page(rows, page, |clip: &Clip| (clip.begun_at.as_micros(), clip.id.clone())))

@@ -129,7 +129,7 @@ impl Uplink for CrashingUplink {
         };
         self.crash.reach(before);
         let receipt = if self.forgetful && before == "before_started" {
-            StatusReceipt { received_at: Timestamp::MIN, command: None, registered: true, alive_secs: None }
+            StatusReceipt::new(Timestamp::MIN)
         } else {
             self.hub.report(report).await?
         };

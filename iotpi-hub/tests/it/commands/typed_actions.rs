@@ -83,7 +83,7 @@ fn command(name: &str, params: Value) -> NewCommand {
 
 #[test]
 fn the_schema_of_a_type_is_within_the_accepted_subset() {
-    let manifest = Manifest { actions: blind().actions(), ..Manifest::default() };
+    let manifest = Manifest::new().with_actions(blind().actions());
 
     check_actions(&manifest).unwrap();
 }

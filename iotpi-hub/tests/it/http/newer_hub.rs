@@ -110,11 +110,8 @@ async fn filled() -> (Arc<Api>, String, Command) {
     let module = hub.clone().with_token(token.clone());
     let leased = module.claim(&id("led"), std::time::Duration::ZERO, 1).await.unwrap().remove(0);
     let outcome = CommandOutcome::Failed { error: "stuck".to_owned() };
-    let report = CommandReport { id: leased.command.id, lease: leased.lease, outcome };
-    module
-        .report(&id("led"), &StatusReport { command: Some(report), ..StatusReport::default() })
-        .await
-        .unwrap();
+    let report = CommandReport::new(leased.command.id, leased.lease, outcome);
+    module.report(&id("led"), &StatusReport::new().with_command(report)).await.unwrap();
     (api, token, command)
 }
 
@@ -155,10 +152,8 @@ async fn unknown_fields_in_every_object_of_an_answer_change_nothing() {
     let module = later.clone().with_token(token);
     let leased = module.claim(&led, std::time::Duration::ZERO, 1).await.unwrap().remove(0);
     assert!(leased.hazardous);
-    let report =
-        CommandReport { id: leased.command.id, lease: leased.lease, outcome: CommandOutcome::Started };
-    let receipt =
-        module.report(&led, &StatusReport { command: Some(report), ..StatusReport::default() }).await;
+    let report = CommandReport::new(leased.command.id, leased.lease, CommandOutcome::Started);
+    let receipt = module.report(&led, &StatusReport::new().with_command(report)).await;
     assert_eq!(receipt.unwrap().command.unwrap().state, CommandState::Leased);
     later.jwt().await.unwrap();
 }

@@ -14,7 +14,7 @@ fn reading(value: f64) -> Reading {
 }
 
 fn readings_only(recent: u32) -> Subscription {
-    Subscription { kinds: Some(vec![EventKind::Reading]), recent, ..Subscription::default() }
+    Subscription::new().with_kinds([EventKind::Reading]).with_recent(recent)
 }
 
 async fn next(live: &mut LiveStream) -> LiveMessage {

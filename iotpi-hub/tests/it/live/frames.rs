@@ -37,8 +37,7 @@ impl Api {
 
     /// A live connection that receives frames only.
     async fn connect(&self) -> LiveStream {
-        self.connect_with(&self.admin, Subscription { kinds: Some(Vec::new()), ..Subscription::default() })
-            .await
+        self.connect_with(&self.admin, Subscription::new().with_kinds([])).await
     }
 
     async fn connect_with(&self, token: &str, subscription: Subscription) -> LiveStream {
@@ -71,7 +70,7 @@ impl Api {
 }
 
 fn watch(cameras: &[&str]) -> Vec<WatchRequest> {
-    cameras.iter().map(|name| WatchRequest { module_id: id(name), max_fps: None }).collect()
+    cameras.iter().map(|name| WatchRequest::new(id(name))).collect()
 }
 
 async fn receive_message(live: &mut LiveStream) -> LiveMessage {
@@ -252,7 +251,7 @@ async fn a_list_over_its_limits_is_a_problem_and_the_previous_one_stays() {
     api.publish_bytes("porch", 1).await;
     live.watch(&watch(&["porch"])).await.unwrap();
     receive_and_acknowledge(&mut live).await;
-    let rate = |max_fps| vec![WatchRequest { module_id: id("attic"), max_fps: Some(max_fps) }];
+    let rate = |max_fps| vec![WatchRequest::new(id("attic")).with_max_fps(max_fps)];
     let names: Vec<_> = (0..65).map(|i| format!("{i:x<64}")).collect();
     let many: Vec<_> = names.iter().map(String::as_str).collect();
 

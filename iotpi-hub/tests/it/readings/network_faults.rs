@@ -25,7 +25,7 @@ struct FedModule(mpsc::UnboundedReceiver<Vec<Reading>>);
 #[async_trait]
 impl Module for FedModule {
     fn manifest(&self) -> Manifest {
-        Manifest { heartbeat_secs: Some(1.0), ..Manifest::default() }
+        Manifest::new().with_heartbeat(Duration::from_secs(1))
     }
 
     async fn run(

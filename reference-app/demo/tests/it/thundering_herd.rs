@@ -35,7 +35,7 @@ struct WaitingModule {
 #[async_trait]
 impl Module for WaitingModule {
     fn manifest(&self) -> Manifest {
-        Manifest { heartbeat_secs: Some(self.heartbeat_secs), ..Manifest::default() }
+        Manifest::new().with_heartbeat(Duration::from_secs_f64(self.heartbeat_secs))
     }
 
     async fn run(

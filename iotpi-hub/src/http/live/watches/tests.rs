@@ -18,7 +18,12 @@ fn now() -> Moment {
 }
 
 fn watch(cameras: &[(&str, Option<f64>)]) -> Vec<WatchRequest> {
-    cameras.iter().map(|&(name, max_fps)| WatchRequest { module_id: id(name), max_fps }).collect()
+    let request = |&(name, max_fps): &(&str, Option<f64>)| {
+        let mut request = WatchRequest::new(id(name));
+        request.max_fps = max_fps;
+        request
+    };
+    cameras.iter().map(request).collect()
 }
 
 impl Cameras {

@@ -111,9 +111,10 @@ impl Dedup {
         while let Some(row) = rows.next()? {
             let (expected, received, lost): (u64, u64, u64) = (row.get(2)?, row.get(3)?, row.get(4)?);
             let since = Timestamp::from_micros(row.get(1)?);
-            let missing = expected.saturating_sub(received + lost);
-            all.modules.entry(parsed(row, 0)?).or_default().earlier =
-                Some(Delivery { since, expected, received, lost, missing });
+            let mut earlier = Delivery::new(since);
+            (earlier.expected, earlier.received, earlier.lost) = (expected, received, lost);
+            earlier.missing = expected.saturating_sub(received + lost);
+            all.modules.entry(parsed(row, 0)?).or_default().earlier = Some(earlier);
         }
         Ok(all)
     }
@@ -313,23 +314,20 @@ impl Epoch {
         let mut known = self.arrived.clone();
         known.extend(&self.lost);
         let (expected, received) = (known.last(), self.arrived.len());
-        Delivery {
-            since: self.since,
-            expected,
-            received,
-            // Numbers that arrived after all are not lost.
-            lost: known.len() - received,
-            missing: expected - known.len(),
-        }
+        let mut account = Delivery::new(self.since);
+        (account.expected, account.received) = (expected, received);
+        // Numbers that arrived after all are not lost.
+        account.lost = known.len() - received;
+        account.missing = expected - known.len();
+        account
     }
 }
 
-fn sum(a: Delivery, b: Delivery) -> Delivery {
-    Delivery {
-        since: a.since.min(b.since),
-        expected: a.expected + b.expected,
-        received: a.received + b.received,
-        lost: a.lost + b.lost,
-        missing: a.missing + b.missing,
-    }
+fn sum(mut a: Delivery, b: Delivery) -> Delivery {
+    a.since = a.since.min(b.since);
+    a.expected += b.expected;
+    a.received += b.received;
+    a.lost += b.lost;
+    a.missing += b.missing;
+    a
 }

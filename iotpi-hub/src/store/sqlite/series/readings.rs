@@ -46,7 +46,7 @@ pub(crate) fn readings(
         let waiting = |points: &[Point]| part.of(between(points, time.start, time.end)).to_vec();
         series.find(query.module_id.as_ref()?, query.sensor.as_str()).map(|one| one.snapshot(waiting))
     })?;
-    let Some(series) = held else { return Ok(Page { items: Vec::new(), next: None }) };
+    let Some(series) = held else { return Ok(Page::new(Vec::new(), None)) };
     let (module_id, quantity) = (series.name.module_id.clone(), series.name.quantity.clone());
     let mut found: Vec<(u32, Point)> = Vec::new();
     for point in points(db, series, time, part)? {

@@ -27,7 +27,7 @@ impl ReadReadings for Sqlite {
         let total = lock(&self.dedup).account(module_id);
         let (id, memtable) = (module_id.clone(), Arc::clone(&self.memtable));
         let series = self.read("sum up deliveries", move |db| gaps::by_series(db, &memtable, &id)).await?;
-        Ok(DeliveryAccount { module_id: module_id.clone(), total, series })
+        Ok(DeliveryAccount::new(module_id.clone(), total, series))
     }
 
     async fn series(&self) -> Result<Vec<SeriesKey>> {

@@ -274,7 +274,7 @@ impl Harness {
         let result = report(
             &self.store,
             command.module,
-            &CommandReport { id: command.id.clone(), lease: lease.clone(), outcome: CommandOutcome::Started },
+            &CommandReport::new(command.id.clone(), lease.clone(), CommandOutcome::Started),
             now,
         )
         .await;
@@ -306,7 +306,7 @@ impl Harness {
             _ => CommandOutcome::UnknownOutcome { error },
         };
         let state = outcome.state();
-        let report = CommandReport { id: command.id.clone(), lease: lease.clone(), outcome };
+        let report = CommandReport::new(command.id.clone(), lease.clone(), outcome);
         let result = self::report(&self.store, command.module, &report, self.now).await;
 
         let is_repeated = command.lease.as_deref() == Some(&lease) && command.state == state;

@@ -70,7 +70,7 @@ async fn an_incomplete_module_removal_is_completed_when_the_store_is_opened() {
     let path = folder.path().join("hub.db");
     let store = open(&path).await.unwrap();
     for n in 1..=450 {
-        let gap = NewGap { epoch: 1, first_seq: n, last_seq: n, reason: GapReason::Full, series: Vec::new() };
+        let gap = NewGap::new(1, n, n, GapReason::Full);
         store.record_gap(&attic(), &gap, NOW).await.unwrap();
     }
     store.close().await.unwrap();

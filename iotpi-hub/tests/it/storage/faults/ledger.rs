@@ -263,8 +263,7 @@ impl Ledger {
                     continue;
                 };
                 let outcome = CommandOutcome::Succeeded { result: None };
-                let report =
-                    |lease| CommandReport { id: tracked.id.clone(), lease, outcome: outcome.clone() };
+                let report = |lease| CommandReport::new(tracked.id.clone(), lease, outcome.clone());
                 for old in tracked.old_leases.iter().cloned().chain(["never-issued".to_owned()]) {
                     let refused = report_on_command(store, &module_ledger.id, &report(old), now).await;
                     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");

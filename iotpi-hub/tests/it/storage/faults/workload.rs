@@ -176,11 +176,8 @@ impl Ledger {
             }
             _ if random.one_in(2) || !registered => {
                 let count = self.next();
-                Some(Call::Register(Manifest {
-                    version: Some(format!("{count}")),
-                    heartbeat_secs: Some(10.0),
-                    ..Manifest::default()
-                }))
+                let manifest = Manifest::new().with_version(count.to_string());
+                Some(Call::Register(manifest.with_heartbeat(Duration::from_secs(10))))
             }
             _ => {
                 let count = self.next();
@@ -325,7 +322,7 @@ fn report(tracked: &TrackedCommand, lease: String, failed: bool) -> CommandRepor
     } else {
         CommandOutcome::Succeeded { result: Some(json!({"done": true})) }
     };
-    CommandReport { id: tracked.id.clone(), lease, outcome }
+    CommandReport::new(tracked.id.clone(), lease, outcome)
 }
 
 async fn perform(store: &dyn Store, module: &ModuleId, call: &Call, now: Now) -> Result<Response> {
