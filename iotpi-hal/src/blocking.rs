@@ -1,9 +1,5 @@
 //! Runs a blocking driver as an async [`Sensor`]: each measurement runs on tokio's pool of blocking threads.
 //!
-//! This is the only place that retries: after a failed transfer or a wrong checksum the driver measures a
-//! second time, once, because most disturbances of a bus are over after a moment. It is also the only place
-//! that completes the samples: a quantity without a sample is recorded as not measured.
-//!
 //! Deliberately absent: a thread per driver. A driver works for milliseconds every few seconds.
 
 use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, Sensor, async_trait};
@@ -12,10 +8,6 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use crate::drivers::BlockingSensor;
 
 /// A blocking driver as a [`Sensor`].
-///
-/// After a [bus](DeviceErrorKind::Bus) or [checksum](DeviceErrorKind::Checksum) error it measures a second
-/// time before it returns the error. A quantity for which the driver returned no sample is a sample without
-/// data.
 ///
 /// At most one measurement runs at a time, even when a read is cancelled: the next read first waits for the
 /// running measurement to end. A bus that hangs therefore blocks one thread, not one thread per read.
@@ -84,7 +76,7 @@ impl<D: BlockingSensor> Sensor for Blocking<D> {
         let (answer, answered) = oneshot::channel();
         self.driver = Place::Measuring(tokio::task::spawn_blocking(move || {
             // The receiver is gone when the read was cancelled.
-            let _ = answer.send(measure(&mut driver));
+            let _ = answer.send(driver.sense());
             driver
         }));
         let samples = match answered.await {
@@ -96,22 +88,6 @@ impl<D: BlockingSensor> Sensor for Blocking<D> {
         }
         samples
     }
-}
-
-/// Measures, a second time after a transient error, and completes the samples.
-fn measure(driver: &mut impl BlockingSensor) -> Result<Vec<Sample>, DeviceError> {
-    let is_transient =
-        |error: &DeviceError| matches!(error.kind(), DeviceErrorKind::Bus | DeviceErrorKind::Checksum);
-    let mut samples = match driver.sense() {
-        Err(error) if is_transient(&error) => driver.sense()?,
-        measured => measured?,
-    };
-    for quantity in driver.quantities() {
-        if samples.iter().all(|sample| sample.quantity != quantity) {
-            samples.push(Sample::no_data(quantity, "the driver returned no value"));
-        }
-    }
-    Ok(samples)
 }
 
 #[cfg(test)]
@@ -150,50 +126,6 @@ mod tests {
         let samples = sensor.read().await.unwrap();
 
         assert_eq!(samples, [Sample::new(Quantity::Distance, 2.0)]);
-    }
-
-    /// Returns these results, one for each measurement.
-    struct Scripted(std::vec::IntoIter<Result<f64, DeviceErrorKind>>);
-
-    impl BlockingSensor for Scripted {
-        fn quantities(&self) -> Vec<Quantity> {
-            vec![Quantity::Voltage, Quantity::Current]
-        }
-
-        fn sense(&mut self) -> Result<Vec<Sample>, DeviceError> {
-            let volts = self.0.next().unwrap()?;
-            Ok(vec![Sample::new(Quantity::Voltage, volts)])
-        }
-    }
-
-    #[tokio::test]
-    async fn after_a_bus_or_checksum_error_the_driver_measures_once_more() {
-        use DeviceErrorKind::{Bus, Checksum, NotFound, Timeout};
-
-        for (results, expected) in [
-            (vec![Err(Bus), Ok(5.1)], Ok(5.1)),
-            (vec![Err(Checksum), Ok(5.1)], Ok(5.1)),
-            (vec![Err(Bus), Err(Timeout)], Err(Timeout)),
-            (vec![Err(Bus), Err(Bus), Ok(5.1)], Err(Bus)),
-            (vec![Err(NotFound), Ok(5.1)], Err(NotFound)),
-        ] {
-            let mut sensor = Blocking::new(Scripted(results.into_iter()));
-
-            let read = sensor.read().await;
-
-            let value = read.map(|samples| samples[0].outcome.value().unwrap()).map_err(|e| e.kind());
-            assert_eq!(value, expected);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_quantity_without_a_sample_is_no_data() {
-        let mut sensor = Blocking::new(Scripted(vec![Ok(5.1)].into_iter()));
-
-        let samples = sensor.read().await.unwrap();
-
-        assert_eq!(samples[0], Sample::new(Quantity::Voltage, 5.1));
-        assert_eq!(samples[1], Sample::no_data(Quantity::Current, "the driver returned no value"));
     }
 
     #[tokio::test]

@@ -143,6 +143,11 @@ fn open_bme280(settings: Value, setup: &Setup, chip: Chip) -> Result<Device, Fai
 
 pub(super) fn ds18b20(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let Ds18b20Settings { bus, id } = read(settings)?;
+    if let Some(id) = &id
+        && !id.strip_prefix("28-").is_some_and(|serial| serial.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    {
+        return Err(wrong(format!("the id of a thermometer looks like `28-00000abcdef0`, not `{id}`")));
+    }
     match bus {
         #[cfg(feature = "sim")]
         Bus::Sim => {

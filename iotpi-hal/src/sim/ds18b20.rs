@@ -151,7 +151,7 @@ impl SimThermometer {
     /// The production driver on the folder of a simulated thermometer.
     #[must_use]
     pub fn new(sim: SimDs18b20) -> Self {
-        let driver = Ds18b20::in_folder(sim.folder(), None);
+        let driver = Ds18b20::in_folder(sim.folder(), Some(sim.id.clone()));
         Self { sim, driver }
     }
 }

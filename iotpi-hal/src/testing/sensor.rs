@@ -266,7 +266,7 @@ mod tests {
             (Flaw::Panics, "the driver panicked"),
             (Flaw::GivesUp, "after fault Unplugged"),
             (Flaw::IsWrong, "temperature is Value(25.0), not in 19.5..=20.5"),
-            (Flaw::ListsMore, "humidity is NoData"),
+            (Flaw::ListsMore, "a read returned 0 samples of humidity"),
         ] {
             let message = message(flaw).await;
 
