@@ -104,7 +104,7 @@ def test_what_is_no_hub_is_named_as_such() -> None:
         iotpi.Client(url).latest()
 
 
-@pytest.mark.parametrize("url", ["", "hub.local", "https://hub.local", "http://hub/api"])
+@pytest.mark.parametrize("url", ["", "hub.local", "https://hub.local", "http://hub/?a"])
 def test_what_is_no_address_of_a_hub_is_refused_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IOTPI_URL", url or "nonsense")
 

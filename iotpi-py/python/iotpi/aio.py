@@ -40,7 +40,7 @@ class Client:
     """:class:`iotpi.Client` for asyncio: the same arguments, methods and errors.
 
     Args:
-        url: The hub, ``http://HOST:PORT``; by default ``IOTPI_URL``, or ``http://127.0.0.1:8000``.
+        url: The hub, ``http://HOST[:PORT][/PREFIX]``; by default ``IOTPI_URL``, or ``http://127.0.0.1:8000``.
         token: An API token, a module token or a JWT; by default ``IOTPI_TOKEN``, or none.
         timeout: The time limit of one request in seconds.
 

@@ -41,7 +41,7 @@ class Client:
     not answer.
 
     Args:
-        url: The hub, ``http://HOST:PORT``; by default ``IOTPI_URL``, or ``http://127.0.0.1:8000``.
+        url: The hub, ``http://HOST[:PORT][/PREFIX]``; by default ``IOTPI_URL``, or ``http://127.0.0.1:8000``.
         token: An API token, a module token or a JWT; by default ``IOTPI_TOKEN``, or none.
         timeout: The time limit of one request in seconds.
 

@@ -310,7 +310,7 @@ class Module:
 
         Args:
             id: The module's id, if it was not given before.
-            url: The hub, ``http://HOST:PORT``; by default ``IOTPI_URL``, or ``http://127.0.0.1:8000``.
+            url: The hub, ``http://HOST[:PORT][/PREFIX]``; by default ``IOTPI_URL``, or ``http://127.0.0.1:8000``.
             token: The module's token; by default ``IOTPI_TOKEN``, or none.
             once: Measure once, publish one frame, run the waiting commands, and return, for cron. In this mode an
                 unreachable hub and a failed sensor are errors.
