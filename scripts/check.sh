@@ -28,7 +28,11 @@ lint 'all devices' --all-targets --package iotpi-hal --package iotpi-modules --a
 lint 'a Pi without simulated devices' --lib --package iotpi-hal --no-default-features --features pi,linux
 lint 'a hub without the dashboard' --all-targets --package iotpi-hub --no-default-features
 lint 'a hub with sabotage' --lib --package iotpi-hub --features sabotage
-check rustdoc env RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --locked --no-deps
+document() { check "rustdoc $1" env RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --locked --no-deps "${@:2}"; }
+
+document 'the default features'
+document 'no features' --no-default-features --package iotpi-core --package iotpi-hal --package iotpi-hub
+document 'all features' --all-features --package iotpi-core --package iotpi-hal --package iotpi-hub
 check layers cargo test --quiet --locked --package iotpi-demo --test it layers
 check 'packed crates' scripts/package.sh
 check cargo-deny cargo deny --all-features check bans licenses sources

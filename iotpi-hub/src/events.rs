@@ -86,6 +86,24 @@ pub(crate) fn to_wire(message: &LiveMessage) -> Bytes {
 }
 
 /// The events of the hub.
+///
+/// ```
+/// use iotpi_hub::{Events, iotpi_core::Event};
+///
+/// async fn print_readings(events: &Events) -> serde_json::Result<()> {
+///     let (_, mut subscriber) = events.subscribe();
+///     loop {
+///         match subscriber.recv().await {
+///             Ok(event) => {
+///                 if let Event::Reading { reading } = event.event()? {
+///                     println!("{}: {:?}", reading.module_id, reading.outcome);
+///                 }
+///             }
+///             Err(missed) => println!("{missed} events were missed"),
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Events {
     ring: Arc<Mutex<Backlog>>,

@@ -41,10 +41,20 @@ pub struct Authenticated {
 }
 
 impl Authenticated {
-    /// A caller whose authorization does not end before its requests.
+    /// A caller whose authorization does not end before its requests. Its session is its name.
     #[must_use]
     pub fn new(caller: Caller) -> Self {
-        Self { caller, ended: CancellationToken::new() }
+        let name = caller.identity().map(|identity| identity.name.to_string());
+        Self { caller, ended: CancellationToken::new() }.session(&name.unwrap_or_default())
+    }
+
+    /// Sets the id of the program's session. An action with `while_alive` continues only while the session
+    /// that requested it makes requests or has a live connection, so each browser of a person should have a
+    /// session of its own. The id is stored with commands: pass an id, not the secret.
+    #[must_use]
+    pub fn session(self, id: &str) -> Self {
+        // No session or token of the hub has such a name.
+        Self { caller: self.caller.with_issuer(format!("program:{id}")), ..self }
     }
 
     /// Ends the authorization when the token is cancelled, for example at logout: streams and live

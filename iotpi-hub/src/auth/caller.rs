@@ -9,6 +9,11 @@ use crate::{
 };
 
 /// The caller of an operation. Every write takes a caller and checks its permissions.
+///
+/// It is an axum extractor for routes of the program with the [`Hub`](crate::Hub) in their state. It
+/// identifies callers as the routes of the hub do, by session, token, JWT or
+/// [`Authenticated`](super::Authenticated), and answers a request without any of them with a problem document
+/// of status 401. A response that takes long does not end with the session or token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
     /// A caller authenticated by a session, token, JWT or signed URL.

@@ -39,9 +39,9 @@ impl Hub {
     /// at which it is nested. A proxy in front of the program that removes a part of the path has to send it
     /// as `X-Forwarded-Prefix`.
     ///
-    /// The server has to tell the address of the client with
-    /// [`into_make_service_with_connect_info`](Router::into_make_service_with_connect_info). Otherwise all
-    /// clients share one rate limit of failed logins, and `http.trusted_proxies` has no effect.
+    /// The server has to pass on the addresses of clients, as
+    /// [`into_make_service_with_connect_info`](Router::into_make_service_with_connect_info) does. Otherwise
+    /// all clients share one rate limit of failed logins, and `http.trusted_proxies` has no effect.
     ///
     /// [`Self::serve_router`] serves the router with all limits of the hub. Another server lacks these parts
     /// of them:
@@ -73,12 +73,22 @@ impl HubService {
 
     async fn respond(self, mut request: Request) -> Response {
         let Self { hub, router } = self;
-        if request.extensions().get::<Arc<ConnectionPermit>>().is_some() {
-            return with_parts(answer(&hub, router, request).await);
+        // The token comes first: a hub that stops waits for it.
+        let _in_progress = hub.inner.tasks.token();
+        if hub.stopping().is_cancelled() {
+            return stopping().into_response();
         }
-        let permit = match permit(&hub, &request) {
-            Ok(permit) => Arc::new(permit),
-            Err(error) => return error.into_response(),
+        // A permit of the accept loop, of this hub or of another one.
+        if request.extensions().get::<Arc<ConnectionPermit>>().is_some() {
+            let response = tokio::select! {
+                biased;
+                response = answer(&hub, router, request) => response,
+                () = hub.drained() => stopping().into_response(),
+            };
+            return with_parts(response);
+        }
+        let Some(permit) = permit(&hub, &request).map(Arc::new) else {
+            return too_many_requests().into_response();
         };
         request.extensions_mut().insert(Arc::clone(&permit));
         let response = tokio::select! {
@@ -92,7 +102,10 @@ impl HubService {
         if response.body().size_hint().exact().is_some() {
             return response;
         }
-        let ended = Box::pin(async move { hub.drained().await });
+        let ended = {
+            let hub = hub.clone();
+            Box::pin(async move { hub.drained().await })
+        };
         response.map(|body| Body::new(PermittedBody { body, ended, _permit: permit }))
     }
 }
@@ -112,17 +125,12 @@ impl Service<Request> for HubService {
     }
 }
 
-/// A permit for one request.
-///
-/// # Errors
-/// `Unavailable` if the hub has too many requests in progress or stops.
-fn permit(hub: &Hub, request: &Request) -> Result<ConnectionPermit, HubError> {
+/// A permit for one request, unless too many are in progress.
+fn permit(hub: &Hub, request: &Request) -> Option<ConnectionPermit> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let is_proxy = peer.is_none_or(|peer| Client::is_trusted(&hub.config().http.trusted_proxies, peer));
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let permit = hub.inner.requests.enter(peer, is_proxy).ok_or_else(too_many_requests)?;
-    // The permit comes first: a hub that stops waits for it.
-    if hub.stopping().is_cancelled() { Err(stopping()) } else { Ok(permit) }
+    hub.inner.requests.enter(peer, is_proxy)
 }
 
 fn too_many_requests() -> HubError {

@@ -29,8 +29,9 @@ const MAX_REFUSALS: usize = 64;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Hub {
-    /// Serves the hub on all connections of the listener until it [stops](Hub::shutdown), and returns when the last request has
-    /// been answered. Connections, and the time and memory that each may take, are limited: `docs/ref/limits.md`.
+    /// Serves the hub on all connections of the listener until it [stops](Hub::shutdown), and returns when
+    /// the last request has been answered. The number of connections, and the time and memory that each may
+    /// take, are limited.
     ///
     /// # Cancel safety
     /// When cancelled, no more connections are accepted. Those that are open are served until the hub stops.
@@ -39,10 +40,10 @@ impl Hub {
         self.accept(listener, App::Hub(router)).await;
     }
 
-    /// Like [`Self::serve`], for a router of the program that contains [`Self::router`]. The limits on connections apply to all
-    /// routes; the budgets for bodies and queries, and the checks of the host name and the origin, to those of the hub only.
-    /// Camera frames are received as every other request is, so a module with a fast camera costs more CPU time than with
-    /// [`Self::serve`].
+    /// Like [`Self::serve`], for a router of the program that contains [`Self::router`]. The limits on
+    /// connections apply to all routes; the budgets for bodies and queries, and the checks of the host name
+    /// and the origin, to those of the hub only. Camera frames are received like every other request, which
+    /// costs more CPU time than the fast path of [`Self::serve`].
     ///
     /// # Cancel safety
     /// As [`Self::serve`].

@@ -102,3 +102,18 @@ async fn connections_end_with_the_session_of_the_program() {
         api.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_command_depends_on_the_session_of_the_program_that_requested_it() {
+    let api = embedded(Config::default(), Server::Hub, app(&sessions())).await;
+    let manifest = json!({"actions": [{"name": "heat", "while_alive": 3600}]});
+    let module = api.register("heater", manifest).await;
+
+    let heat = api.open(Method::POST, "/api/modules/heater/control").header("x-session", "anna's");
+    let heat = heat.json(json!({"action": "heat"})).ok().await;
+    let watch = api.post("/api/modules/heater/status", json!({"watch": heat["id"]})).token(&module);
+
+    assert!(watch.ok().await["alive_secs"].as_f64().is_some_and(|secs| secs > 0.0));
+    assert_eq!(heat["issued_by"], "anna", "{heat}");
+    api.stop().await;
+}

@@ -55,13 +55,19 @@ async fn two_hubs_keep_their_own_data_and_stop_one_by_one() {
 
 #[tokio::test]
 async fn two_hubs_of_one_program_are_below_different_paths_of_one_port() {
+    for server in Server::ALL {
+        share_a_port(server).await;
+    }
+}
+
+async fn share_a_port(server: Server) {
     let store = store::open("sqlite::memory:").await.unwrap();
     let south = Hub::start(Config::default(), store, SystemClock::shared()).await.unwrap();
     let other = south.clone();
     let both = |north: &Hub| {
         Router::new().nest_service("/north", north.router()).nest_service("/south", south.router())
     };
-    let api = embedded(Config::default(), Server::Axum, both).await;
+    let api = embedded(Config::default(), server, both).await;
 
     api.post("/north/api/sensors/temperature", json!({"module_id": "attic", "value": 1})).ok().await;
     let foreign = api.get("/south/api/modules").send().await;
@@ -75,6 +81,7 @@ async fn two_hubs_of_one_program_are_below_different_paths_of_one_port() {
         }
     }
     other.shutdown().await.unwrap();
+    assert_eq!(api.get("/south/api/modules").send().await.status, 503, "{server:?}");
     assert_eq!(api.get("/north/api/modules").send().await.status, 200);
     api.stop().await;
 }
