@@ -34,6 +34,9 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
     onTestFailed(async ({ task }) => {
       await mkdir('test-results', { recursive: true });
       await page.screenshot({ path: `test-results/${task.name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
+      // Whether the hub or the page was wrong.
+      const modules = await page.evaluate(async () => (await fetch('/api/modules')).text());
+      console.error(`the hub's modules at ${new Date().toISOString()}: ${modules}`);
     });
   });
 
