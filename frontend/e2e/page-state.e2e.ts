@@ -148,6 +148,52 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
     });
   });
 
+  describe('an event that arrives before an older response', () => {
+    const lamp = () => page.locator('[data-widget=lamp][data-module=led]');
+    const isOn = async () => (await lamp().locator('[data-on]').getAttribute('data-on')) === 'true';
+
+    test('is not undone by the response', async () => {
+      await nav('Dashboard');
+      await lamp().waitFor();
+      const before = await isOn();
+      // The list of the modules page is answered by the hub, and held back.
+      let release = () => {};
+      const released = new Promise<void>((resolve) => (release = resolve));
+      const held = new Promise<void>((resolve) => {
+        void page.route(
+          '**/api/modules?*',
+          async (route) => {
+            const response = await route.fetch();
+            resolve();
+            await released;
+            await route.fulfill({ response });
+          },
+          { times: 1 }
+        );
+      });
+      await nav('Modules');
+      await held;
+      const answered = page.waitForResponse('**/api/modules?*');
+
+      await page.evaluate(
+        (on) =>
+          fetch('/api/modules/led/control', {
+            method: 'POST',
+            headers: { 'content-type': 'application/json' },
+            body: JSON.stringify({ action: 'set', params: { on } })
+          }),
+        !before
+      );
+      const state = page.locator('article[data-module=led] section[aria-label="Reported state"]');
+      await state.locator(`dd:text-is("${!before}")`).waitFor();
+      release();
+      await (await answered).finished();
+
+      await nav('Dashboard');
+      await lamp().locator(`[data-on=${!before}]`).waitFor();
+    });
+  });
+
   describe('a lamp whose module went offline', () => {
     const lamp = () => page.locator('[data-widget=lamp][data-module=led]');
     /**

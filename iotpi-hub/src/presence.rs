@@ -113,10 +113,10 @@ impl Presence {
         })
     }
 
-    /// Records that the health is being published.
-    pub(crate) fn mark_published(&self, id: &ModuleId, now: Now) {
+    /// Records that this health is being published.
+    pub(crate) fn mark_published(&self, id: &ModuleId, health: Health) {
         if let Some(contact) = lock(&self.modules).get_mut(id) {
-            contact.published = contact.health(now);
+            contact.published = health;
         }
     }
 

@@ -95,8 +95,9 @@ impl Hub {
     pub(crate) async fn publish_module(&self, id: &ModuleId) -> Result<()> {
         let event = match self.inner.store.module(id).await? {
             Some(record) => {
-                self.inner.presence.mark_published(id, self.now());
-                Event::Module { module: self.describe(record) }
+                let module = self.describe(record);
+                self.inner.presence.mark_published(id, module.health);
+                Event::Module { module }
             }
             None => {
                 self.inner.presence.forget(id);

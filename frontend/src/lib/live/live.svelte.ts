@@ -1,8 +1,9 @@
-import type { Command } from '../api/types';
+import type { CameraInfo, Command, Module } from '../api/types';
 import { type ConnectionState, LiveConnection } from './connection.svelte';
 import { EventDispatcher } from './dispatcher';
 import { FrameSubscriptions } from './frame-subscriptions.svelte';
 import type { LiveEvent, OpenSocket } from './protocol';
+import type { Series } from './series.svelte';
 import { LiveStore, RECENT } from './store.svelte';
 import { TimeSync } from './timesync';
 
@@ -92,15 +93,15 @@ export class Live {
     return this.#store.loaded;
   }
 
-  get modules(): LiveStore['modules'] {
+  get modules(): ReadonlyMap<string, Module> {
     return this.#store.modules;
   }
 
-  get series(): LiveStore['series'] {
+  get series(): ReadonlyMap<string, Series> {
     return this.#store.series;
   }
 
-  get cameras(): LiveStore['cameras'] {
+  get cameras(): ReadonlyMap<string, CameraInfo> {
     return this.#store.cameras;
   }
 
