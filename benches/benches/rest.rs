@@ -143,6 +143,7 @@ async fn points(store: &Arc<dyn Store>) -> usize {
     let query = ReadingQuery {
         sensor: Quantity::Temperature.name(),
         module_id: None,
+        channel: None,
         since: Some(begin()),
         until: None,
         not_after: None,

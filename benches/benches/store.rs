@@ -26,10 +26,12 @@ fn sqlite(criterion: &mut Criterion) {
             store.record(readings(first, 1000).unwrap(), 10, now()).await.unwrap();
         }
     });
-    let series = SeriesKey { module_id: module().unwrap(), sensor: Quantity::Temperature.name() };
+    let series =
+        SeriesKey { module_id: module().unwrap(), sensor: Quantity::Temperature.name(), channel: None };
     let all = ReadingQuery {
         sensor: series.sensor.clone(),
         module_id: Some(series.module_id.clone()),
+        channel: None,
         since: None,
         until: None,
         not_after: None,

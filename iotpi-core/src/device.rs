@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use crate::model::{
     command::Action,
     frame::Frame,
+    id::Channel,
     manifest::{ActionSpec, CameraSpec},
-    reading::{Quantity, Sample},
+    reading::{Quantity, Sample, SeriesSpec},
 };
 
 /// A device that measures.
@@ -35,6 +36,12 @@ pub trait Sensor: Send {
     /// The quantities that [`read`](Self::read) returns. The list does not change.
     fn quantities(&self) -> Vec<Quantity>;
 
+    /// The series that [`read`](Self::read) returns: the quantities, with their channels. The default is each
+    /// quantity without a channel; only a device that measures a quantity several times implements this.
+    fn series(&self) -> Vec<SeriesSpec> {
+        self.quantities().into_iter().map(SeriesSpec::new).collect()
+    }
+
     /// Measures once and returns one sample of each quantity, in its canonical unit. A quantity that could
     /// not be measured while others could is an [`Outcome::NoData`](crate::Outcome::NoData) sample.
     ///
@@ -45,6 +52,38 @@ pub trait Sensor: Send {
     /// # Cancel safety
     /// A cancelled read leaves the device usable: the next read starts over.
     async fn read(&mut self) -> Result<Vec<Sample>, DeviceError>;
+
+    /// Puts all samples of this sensor on a channel, so that a module may have several sensors of one type.
+    fn on_channel(self, channel: Channel) -> OnChannel<Self>
+    where
+        Self: Sized,
+    {
+        OnChannel { sensor: self, channel }
+    }
+}
+
+/// A sensor whose samples are on one channel: see [`Sensor::on_channel`].
+#[derive(Debug)]
+pub struct OnChannel<S> {
+    sensor: S,
+    channel: Channel,
+}
+
+#[async_trait]
+impl<S: Sensor> Sensor for OnChannel<S> {
+    fn quantities(&self) -> Vec<Quantity> {
+        self.sensor.quantities()
+    }
+
+    fn series(&self) -> Vec<SeriesSpec> {
+        let series = self.sensor.series().into_iter();
+        series.map(|one| one.with_channel(self.channel.clone())).collect()
+    }
+
+    async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
+        let samples = self.sensor.read().await?.into_iter();
+        Ok(samples.map(|sample| sample.with_channel(self.channel.clone())).collect())
+    }
 }
 
 /// A device that runs actions: a lamp, a valve, a motor.
@@ -105,6 +144,10 @@ pub trait Camera: Send {
 impl<S: Sensor + ?Sized> Sensor for Box<S> {
     fn quantities(&self) -> Vec<Quantity> {
         (**self).quantities()
+    }
+
+    fn series(&self) -> Vec<SeriesSpec> {
+        (**self).series()
     }
 
     async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {

@@ -36,7 +36,7 @@ mod signals;
 pub mod testing;
 
 pub use any_error::AnyError;
-pub use device::{Actuator, Camera, DeviceError, DeviceErrorKind, Sensor};
+pub use device::{Actuator, Camera, DeviceError, DeviceErrorKind, OnChannel, Sensor};
 pub use model::{
     camera::{CameraInfo, FrameReceipt, Latency, ViewerInfo, ViewerKind, WatchedCamera},
     command::{
@@ -52,7 +52,7 @@ pub use model::{
     },
     frame::{Frame, InvalidFrame, MAX_FRAME_BYTES, MAX_FRAME_SIDE},
     gap::{Delivery, DeliveryAccount, Gap, GapReason, MAX_GAP_SERIES, NewGap, SeriesDelivery, SeriesGap},
-    id::{ActionName, InvalidId, MAX_ID_LEN, ModuleId, SensorType, UserName},
+    id::{ActionName, Channel, InvalidId, MAX_ID_LEN, ModuleId, SensorType, UserName},
     live_frame::{InvalidLiveFrame, LiveFrame},
     manifest::{
         ActionSpec, CameraSpec, DEFAULT_HEARTBEAT_SECS, Health, MAX_DESCRIPTION_LEN, MAX_MANIFEST_ENTRIES,
@@ -62,8 +62,8 @@ pub use model::{
     new_reading::{BooleanWithUnit, MAX_AGE_SECS, NewReading, NewReadings, Stored},
     page::{MAX_PAGE_ITEMS, Page},
     reading::{
-        Bucket, IncompatibleUnit, MAX_REASON_LEN, MAX_SEQ, Outcome, Quantity, Reading, ReadingRecord, Sample,
-        SeqNo, TimeSource,
+        Bucket, ChannelFilter, IncompatibleUnit, MAX_REASON_LEN, MAX_SEQ, Outcome, Quantity, Reading,
+        ReadingRecord, Sample, SeqNo, SeriesSpec, TimeSource,
     },
     recording::{
         Clip, FrameSelection, MAX_FRAME_TIMES, MAX_RECORDING_REASON, MAX_RECORDING_TRIGGERS, Recording,

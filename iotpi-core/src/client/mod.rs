@@ -37,7 +37,7 @@ use crate::{
         manifest::{Manifest, ModuleInfo},
         new_reading::{NewReading, Stored},
         page::Page,
-        reading::{Bucket, Reading},
+        reading::{Bucket, ChannelFilter, Reading},
     },
     time::Timestamp,
     uplink::UplinkError,
@@ -71,6 +71,8 @@ pub struct HubClient {
 pub struct ReadingFilter {
     /// Only readings of this module.
     pub module_id: Option<ModuleId>,
+    /// Only readings of this channel; `None` for those of all channels.
+    pub channel: Option<ChannelFilter>,
     /// The earliest time, inclusive.
     pub since: Option<Timestamp>,
     /// The latest time, exclusive.
@@ -529,6 +531,7 @@ impl HubClient {
     ) -> Pages<T> {
         let call = Call::get(path)
             .query("module_id", filter.module_id.as_ref())
+            .query("channel", filter.channel.as_ref())
             .query("since", filter.since.map(Timestamp::as_secs_f64))
             .query("until", filter.until.map(Timestamp::as_secs_f64))
             .query("order", filter.ascending.then_some("asc"));

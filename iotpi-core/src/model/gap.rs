@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        id::{ModuleId, SensorType},
+        id::{Channel, ModuleId, SensorType},
         word::{known, words},
     },
     time::Timestamp,
@@ -84,6 +84,9 @@ pub struct SeriesGap {
     /// The `{type}` of the series.
     #[serde(rename = "type")]
     pub kind: SensorType,
+    /// The channel; absent for the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
     /// The number of lost readings.
     pub lost: u64,
     /// The time of the first lost reading.
@@ -101,6 +104,10 @@ pub struct Gap {
     /// The type of the series; absent if the module did not know it any more.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<SensorType>,
+    /// The channel; absent for the default one, or if the module did not know the series any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub channel: Option<Channel>,
     /// The time of the first lost reading, or of the report if the module did not know it.
     pub since: Timestamp,
     /// The time of the last lost reading.
@@ -147,7 +154,7 @@ pub struct DeliveryAccount {
     pub module_id: ModuleId,
     /// All series together; null if the module does not number its readings.
     pub total: Option<Delivery>,
-    /// One entry for each series, by type.
+    /// One entry for each series, by type and channel.
     pub series: Vec<SeriesDelivery>,
 }
 
@@ -166,6 +173,10 @@ pub struct SeriesDelivery {
     /// The `{type}` of the series.
     #[serde(rename = "type")]
     pub kind: SensorType,
+    /// The channel; absent for the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub channel: Option<Channel>,
     /// The number of readings taken, as far as is known: received and lost.
     pub expected: u64,
     /// The number that arrived, each counted once.

@@ -117,6 +117,11 @@ id! {
     SensorType, "temperature"
 }
 id! {
+    /// The channel of a series. It distinguishes several sensors of one type in a module, such as `supply` or
+    /// `28-0316a2790c1b`. Most modules have one sensor of a type, which has no channel.
+    Channel, "supply"
+}
+id! {
     /// The name of an action, such as `set` or `blink`.
     ActionName, "set"
 }

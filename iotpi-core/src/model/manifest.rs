@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use crate::{
     model::{
         gap::Delivery,
-        id::{ActionName, InvalidId, ModuleId, SensorType},
-        reading::Quantity,
+        id::{ActionName, Channel, InvalidId, ModuleId, SensorType},
+        reading::SeriesSpec,
         tolerant,
         unit::Unit,
         word::words,
@@ -151,6 +151,10 @@ pub struct Measure {
     /// The `{type}` of its series.
     #[serde(rename = "type")]
     pub kind: SensorType,
+    /// The channel, if the module has several sensors of this type; absent for the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub channel: Option<Channel>,
     /// The unit of its series.
     pub unit: Unit,
     /// The interval between measurements in seconds, if it is regular.
@@ -162,8 +166,10 @@ pub struct Measure {
 impl Measure {
     /// A quantity that is measured at an interval, or at no fixed times.
     #[must_use]
-    pub fn new(quantity: &Quantity, every: Option<Duration>) -> Self {
-        Self { kind: quantity.name(), unit: quantity.unit(), every_secs: every.map(|d| d.as_secs_f64()) }
+    pub fn new(series: impl Into<SeriesSpec>, every: Option<Duration>) -> Self {
+        let SeriesSpec { quantity, channel } = series.into();
+        let every_secs = every.map(|d| d.as_secs_f64());
+        Self { kind: quantity.name(), channel, unit: quantity.unit(), every_secs }
     }
 }
 

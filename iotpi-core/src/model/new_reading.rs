@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{
     model::{
-        id::{ModuleId, SensorType},
+        id::{Channel, ModuleId, SensorType},
         reading::{IncompatibleUnit, Quantity, Reading, SeqNo, TimeSource, outcome},
         unit::Unit,
         word::known_or_null,
@@ -28,6 +28,9 @@ pub struct NewReading {
     /// The type of the reading; must match the type in the path, if there is one.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<SensorType>,
+    /// The channel, if the module has several sensors of this type; absent for the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
     /// A finite number, or null for a measurement that failed. On the wire also true or false for 1 or 0;
     /// without a unit these have the unit `boolean`.
     #[cfg_attr(feature = "openapi", schema(required = true, schema_with = value_schema))]
@@ -72,6 +75,8 @@ struct Wire {
     module_id: ModuleId,
     #[serde(rename = "type", default)]
     kind: Option<SensorType>,
+    #[serde(default)]
+    channel: Option<Channel>,
     // A custom function requires the field, even though it may be null.
     #[serde(deserialize_with = "Option::deserialize")]
     value: Option<NumberOrBool>,
@@ -114,10 +119,23 @@ impl TryFrom<Wire> for NewReading {
             (Some(NumberOrBool::Number(number)), unit) => (Some(number), unit),
             (None, unit) => (None, unit),
         };
-        let Wire { module_id, kind, timestamp, received_at, reason, epoch, seq, age, time_source, .. } = wire;
+        let Wire {
+            module_id,
+            kind,
+            channel,
+            timestamp,
+            received_at,
+            reason,
+            epoch,
+            seq,
+            age,
+            time_source,
+            ..
+        } = wire;
         Ok(Self {
             module_id,
             kind,
+            channel,
             value,
             unit,
             timestamp,
@@ -208,6 +226,7 @@ impl NewReading {
         Self {
             module_id,
             kind: None,
+            channel: None,
             value,
             unit: None,
             timestamp: None,
@@ -280,6 +299,7 @@ impl NewReading {
         Ok(Reading {
             module_id: self.module_id,
             quantity,
+            channel: self.channel,
             outcome,
             taken_at,
             received_at: Some(now),
@@ -295,6 +315,7 @@ impl From<Reading> for NewReading {
         let unit = reading.quantity.unit();
         Self {
             kind: Some(reading.quantity.name()),
+            channel: reading.channel,
             value: reading.outcome.value(),
             unit: Some(unit),
             reason: reading.outcome.reason().map(str::to_owned),

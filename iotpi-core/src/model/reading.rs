@@ -1,10 +1,10 @@
 //! Quantities, samples, readings and aggregates.
 
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeStruct as _};
 
 use crate::{
     model::{
-        id::{ModuleId, SensorType},
+        id::{Channel, InvalidId, ModuleId, SensorType},
         unit::Unit,
         word::words,
     },
@@ -147,26 +147,78 @@ impl Outcome {
     }
 }
 
+/// One series of a module: a quantity, and a channel if the module has several sensors of that quantity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesSpec {
+    /// The measured quantity.
+    pub quantity: Quantity,
+    /// The channel; `None` for the default one.
+    pub channel: Option<Channel>,
+}
+
+impl SeriesSpec {
+    /// A quantity on the default channel.
+    #[must_use]
+    pub fn new(quantity: Quantity) -> Self {
+        Self { quantity, channel: None }
+    }
+
+    /// Sets the channel.
+    #[must_use]
+    pub fn with_channel(mut self, channel: Channel) -> Self {
+        self.channel = Some(channel);
+        self
+    }
+}
+
+impl From<Quantity> for SeriesSpec {
+    fn from(quantity: Quantity) -> Self {
+        Self::new(quantity)
+    }
+}
+
+impl From<&Quantity> for SeriesSpec {
+    fn from(quantity: &Quantity) -> Self {
+        Self::new(quantity.clone())
+    }
+}
+
 /// One measurement as a sensor returns it. The runner adds the module and the time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// The measured quantity.
     pub quantity: Quantity,
+    /// The channel, if the module has several sensors of this quantity.
+    pub channel: Option<Channel>,
     /// The value in the quantity's unit, or the reason for its absence.
     pub outcome: Outcome,
 }
 
 impl Sample {
+    /// A sample with this outcome, in the quantity's unit.
+    #[must_use]
+    pub fn of(series: impl Into<SeriesSpec>, outcome: Outcome) -> Self {
+        let SeriesSpec { quantity, channel } = series.into();
+        Self { quantity, channel, outcome }
+    }
+
     /// A successful sample, in the quantity's unit.
     #[must_use]
-    pub fn new(quantity: Quantity, value: f64) -> Self {
-        Self { quantity, outcome: Outcome::of(value) }
+    pub fn new(series: impl Into<SeriesSpec>, value: f64) -> Self {
+        Self::of(series, Outcome::of(value))
     }
 
     /// A failed sample.
     #[must_use]
-    pub fn no_data(quantity: Quantity, reason: impl std::fmt::Display) -> Self {
-        Self { quantity, outcome: Outcome::no_data(reason) }
+    pub fn no_data(series: impl Into<SeriesSpec>, reason: impl std::fmt::Display) -> Self {
+        Self::of(series, Outcome::no_data(reason))
+    }
+
+    /// Sets the channel.
+    #[must_use]
+    pub fn with_channel(mut self, channel: Channel) -> Self {
+        self.channel = Some(channel);
+        self
     }
 }
 
@@ -187,8 +239,10 @@ impl Sample {
 pub struct Reading {
     /// The module that measured it.
     pub module_id: ModuleId,
-    /// The measured quantity; with `module_id` it identifies the series.
+    /// The measured quantity; with `module_id` and `channel` it identifies the series.
     pub quantity: Quantity,
+    /// The channel; `None` for the default one.
+    pub channel: Option<Channel>,
     /// The outcome of the measurement.
     pub outcome: Outcome,
     /// The time of the measurement by the module's clock.
@@ -209,6 +263,7 @@ impl Reading {
         Self {
             module_id,
             quantity: sample.quantity,
+            channel: sample.channel,
             outcome: sample.outcome,
             taken_at,
             received_at: None,
@@ -284,9 +339,13 @@ impl TimeSource {
 #[cfg_attr(feature = "openapi", schema(as = Reading))]
 pub struct ReadingRecord {
     module_id: ModuleId,
-    /// The type of the reading; with `module_id` it identifies the series.
+    /// The type of the reading; with `module_id` and `channel` it identifies the series.
     #[serde(rename = "type")]
     kind: SensorType,
+    /// The channel; absent for the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    channel: Option<Channel>,
     /// A finite number, or null for a measurement that failed.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     value: Option<f64>,
@@ -308,9 +367,12 @@ pub struct ReadingRecord {
 /// frequent.
 impl Serialize for Reading {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut record = serializer.serialize_struct("Reading", 8)?;
+        let mut record = serializer.serialize_struct("Reading", 9)?;
         record.serialize_field("module_id", self.module_id.as_str())?;
         record.serialize_field("type", self.quantity.name_str())?;
+        if let Some(channel) = &self.channel {
+            record.serialize_field("channel", channel.as_str())?;
+        }
         record.serialize_field("value", &self.outcome.value())?;
         record.serialize_field("unit", self.quantity.unit().as_str())?;
         record.serialize_field("timestamp", &self.taken_at)?;
@@ -336,6 +398,7 @@ impl TryFrom<ReadingRecord> for Reading {
         Ok(Self {
             module_id: wire.module_id,
             quantity,
+            channel: wire.channel,
             outcome,
             taken_at: wire.timestamp,
             received_at: wire.received_at,
@@ -386,6 +449,61 @@ pub(crate) fn outcome(
     })
 }
 
+/// A filter by channel: the default channel, or a named one. On the wire the default channel is the empty text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ChannelFilter {
+    /// The series without a channel.
+    Default,
+    /// The series with this channel.
+    Only(Channel),
+}
+
+impl ChannelFilter {
+    /// Whether a series with this channel matches.
+    #[must_use]
+    pub fn matches(&self, channel: Option<&Channel>) -> bool {
+        match self {
+            Self::Default => channel.is_none(),
+            Self::Only(only) => channel == Some(only),
+        }
+    }
+
+    /// The channel of the matching series.
+    #[must_use]
+    pub fn channel(&self) -> Option<&Channel> {
+        match self {
+            Self::Default => None,
+            Self::Only(channel) => Some(channel),
+        }
+    }
+}
+
+impl From<Option<Channel>> for ChannelFilter {
+    fn from(channel: Option<Channel>) -> Self {
+        channel.map_or(Self::Default, Self::Only)
+    }
+}
+
+impl std::str::FromStr for ChannelFilter {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        if text.is_empty() { Ok(Self::Default) } else { Channel::new(text).map(Self::Only) }
+    }
+}
+
+impl std::fmt::Display for ChannelFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.channel().map_or("", Channel::as_str))
+    }
+}
+
+impl<'de> Deserialize<'de> for ChannelFilter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// Readings of one series, aggregated over one UTC-aligned interval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -395,6 +513,10 @@ pub struct Bucket {
     /// The type of the readings.
     #[serde(rename = "type")]
     pub kind: SensorType,
+    /// The channel; absent for the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub channel: Option<Channel>,
     /// The unit of `avg`, `min` and `max`.
     pub unit: Unit,
     /// The start of the interval, Unix seconds.
@@ -436,6 +558,7 @@ mod tests {
         for text in [
             r#"{"module_id":"a","type":"soil","value":1.5,"unit":"bunches","timestamp":1795473000.0,"received_at":1795473001.0}"#,
             r#"{"module_id":"a","type":"soil","value":null,"unit":"bunches","timestamp":1795473000.0,"reason":"no ack","time_source":"hub"}"#,
+            r#"{"module_id":"a","type":"soil","channel":"bed-2","value":1.5,"unit":"bunches","timestamp":1795473000.0}"#,
         ] {
             let record: ReadingRecord = serde_json::from_str(text).unwrap();
 

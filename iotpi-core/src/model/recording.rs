@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        id::{ActionName, ModuleId, SensorType},
+        id::{ActionName, Channel, ModuleId, SensorType},
         tolerant,
         word::{known, words},
     },
@@ -48,6 +48,10 @@ pub struct RecordingTrigger {
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub kind: Option<SensorType>,
+    /// For a reading: its channel; without it, readings of all channels trigger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub channel: Option<Channel>,
     /// A value above this triggers, in the series' unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]

@@ -75,7 +75,7 @@ impl<S: Sensor> SensorModule<S> {
         match measured {
             Ok(samples) => (self.complete(samples), None),
             Err(error) => {
-                let gaps = self.sensor.quantities().into_iter().map(|q| Sample::no_data(q, &error)).collect();
+                let gaps = self.sensor.series().into_iter().map(|one| Sample::no_data(one, &error)).collect();
                 (gaps, Some(error))
             }
         }
@@ -100,7 +100,8 @@ impl<S: Sensor> SensorModule<S> {
 #[async_trait]
 impl<S: Sensor> Module for SensorModule<S> {
     fn manifest(&self) -> Manifest {
-        let measures = self.sensor.quantities().iter().map(|q| Measure::new(q, Some(self.every))).collect();
+        let measures =
+            self.sensor.series().into_iter().map(|one| Measure::new(one, Some(self.every))).collect();
         Manifest { description: self.description.clone(), measures, ..Manifest::default() }
     }
 

@@ -6,7 +6,7 @@ use super::queued_reading::QueuedReading;
 use crate::{
     model::{
         gap::{GapReason, MAX_GAP_SERIES, NewGap, SeriesGap},
-        id::SensorType,
+        id::{Channel, SensorType},
         reading::SeqNo,
     },
     time::Clock,
@@ -99,7 +99,9 @@ impl Gaps {
 
 fn join(known: &mut Vec<SeriesGap>, more: Vec<SeriesGap>) {
     for more in more {
-        if let Some(known) = known.iter_mut().find(|known| known.kind == more.kind) {
+        if let Some(known) =
+            known.iter_mut().find(|known| known.kind == more.kind && known.channel == more.channel)
+        {
             known.lost += more.lost;
             known.since = known.since.min(more.since);
             known.until = known.until.max(more.until);
@@ -115,7 +117,7 @@ pub(super) fn gaps_of<'a>(
     reason: GapReason,
     clock: &dyn Clock,
 ) -> Vec<NewGap> {
-    let mut gaps: Vec<(NewGap, BTreeMap<SensorType, SeriesGap>)> = Vec::new();
+    let mut gaps: Vec<(NewGap, BTreeMap<(SensorType, Option<Channel>), SeriesGap>)> = Vec::new();
     for kept in lost {
         let SeqNo { epoch, seq } = kept.number;
         match gaps.last_mut() {
@@ -127,7 +129,14 @@ pub(super) fn gaps_of<'a>(
         }
         let (Some(at), Some((_, series))) = (kept.taken.at(clock), gaps.last_mut()) else { continue };
         let kind = kept.quantity.name();
-        let known = series.entry(kind.clone()).or_insert(SeriesGap { kind, lost: 0, since: at, until: at });
+        let channel = kept.channel.clone();
+        let known = series.entry((kind.clone(), channel.clone())).or_insert(SeriesGap {
+            kind,
+            channel,
+            lost: 0,
+            since: at,
+            until: at,
+        });
         known.lost += 1;
         known.since = known.since.min(at);
         known.until = known.until.max(at);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     model::{
-        id::ModuleId,
+        id::{Channel, ModuleId},
         new_reading::{MAX_AGE_SECS, NewReading},
         reading::{Outcome, Quantity, Reading, SeqNo},
     },
@@ -16,6 +16,7 @@ use crate::{
 pub(crate) struct QueuedReading {
     pub number: SeqNo,
     pub quantity: Quantity,
+    pub channel: Option<Channel>,
     pub outcome: Outcome,
     pub taken: TakenAt,
 }
@@ -55,7 +56,8 @@ impl QueuedReading {
     /// A reading that arrives now.
     pub fn new(reading: Reading, number: SeqNo, clock: &dyn Clock) -> Self {
         let taken = TakenAt::stamped(reading.taken_at, clock);
-        Self { number, quantity: reading.quantity, outcome: reading.outcome, taken }
+        let Reading { quantity, channel, outcome, .. } = reading;
+        Self { number, quantity, channel, outcome, taken }
     }
 
     /// The reading as it is sent now: with its time if the wall clock was set then, otherwise with its age,
@@ -64,6 +66,7 @@ impl QueuedReading {
         let age = || self.taken.age(clock).map(|age| age.as_secs_f64()).filter(|age| *age <= MAX_AGE_SECS);
         NewReading {
             kind: Some(self.quantity.name()),
+            channel: self.channel.clone(),
             unit: Some(self.quantity.unit()),
             reason: self.outcome.reason().map(str::to_owned),
             timestamp: self.taken.wall,

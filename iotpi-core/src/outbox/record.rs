@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! 0xA5 | length of the payload: u16 | CRC-32 of the payload: u32 | payload
-//! payload: flags: u8 | seq: varint | quantity | value: f64, or the reason: text | wall: i64 us | monotonic: varint us
+//! payload: flags: u8 | seq: varint | quantity | channel | value: f64, or the reason: text | wall: i64 us | monotonic: varint us
 //! quantity: its code: u8, or (with the flag) its name and unit: text, text
+//! channel: with the flag: text
 //! text: length: varint | UTF-8
 //! ```
 //! All numbers are little endian. After damaged bytes the next record is found by its first byte and its checksum.
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     model::{
-        id::SensorType,
+        id::{Channel, SensorType},
         reading::{Outcome, Quantity, SeqNo},
         unit::Unit,
     },
@@ -27,13 +28,14 @@ use crate::{
 pub(super) const MARK: u8 = 0xA5;
 /// The size of marker, length and checksum in bytes.
 const HEAD: usize = 7;
-/// The maximum payload in bytes: a reason of 200 characters and two custom names fit.
+/// The maximum payload in bytes: a reason of 200 characters and three custom names fit.
 const MAX_PAYLOAD: usize = 2048;
 
 const HAS_VALUE: u8 = 1;
 const HAS_WALL: u8 = 2;
 const HAS_MONOTONIC: u8 = 4;
 const SPELLED: u8 = 8;
+const HAS_CHANNEL: u8 = 16;
 
 /// The quantities with a code, which is their index. New ones are appended; the order never changes.
 static CODES: [Quantity; 10] = [
@@ -58,7 +60,8 @@ pub(super) fn encode(kept: &QueuedReading, bytes: &mut Vec<u8>) {
     let flags = if kept.outcome.value().is_some() { HAS_VALUE } else { 0 }
         | if kept.taken.wall.is_some() { HAS_WALL } else { 0 }
         | if kept.taken.monotonic.is_some() { HAS_MONOTONIC } else { 0 }
-        | if code.is_none() { SPELLED } else { 0 };
+        | if code.is_none() { SPELLED } else { 0 }
+        | if kept.channel.is_some() { HAS_CHANNEL } else { 0 };
     bytes.push(flags);
     put_varint(kept.number.seq, bytes);
     match code {
@@ -67,6 +70,9 @@ pub(super) fn encode(kept: &QueuedReading, bytes: &mut Vec<u8>) {
             put_text(kept.quantity.name().as_str(), bytes);
             put_text(kept.quantity.unit().as_str(), bytes);
         }
+    }
+    if let Some(channel) = &kept.channel {
+        put_text(channel.as_str(), bytes);
     }
     match &kept.outcome {
         Outcome::Value(value) => bytes.extend(value.to_le_bytes()),
@@ -109,6 +115,10 @@ fn read(payload: &mut Reader<'_>, epoch: u64) -> Option<QueuedReading> {
         let name = SensorType::new(payload.text()?).ok()?;
         Quantity::new(name, Unit::parse(payload.text()?).ok()?)
     };
+    let channel = match flags & HAS_CHANNEL {
+        0 => None,
+        _ => Some(Channel::new(payload.text()?).ok()?),
+    };
     let outcome = if flags & HAS_VALUE == 0 {
         Outcome::NoData(payload.text()?.to_owned())
     } else {
@@ -125,6 +135,7 @@ fn read(payload: &mut Reader<'_>, epoch: u64) -> Option<QueuedReading> {
     Some(QueuedReading {
         number: SeqNo { epoch, seq },
         quantity,
+        channel,
         outcome,
         taken: TakenAt { wall, monotonic },
     })
@@ -190,6 +201,7 @@ mod tests {
         pub fn readings()(
             seq in 1..=crate::model::reading::MAX_SEQ,
             quantity in quantities(),
+            channel in prop::option::of("[a-z0-9][a-z0-9_-]{0,63}"),
             outcome in outcomes(),
             wall in prop::option::of(Timestamp::MIN.as_micros()..Timestamp::END.as_micros()),
             monotonic in prop::option::of(0..u64::MAX / 2),
@@ -198,7 +210,8 @@ mod tests {
                 wall: wall.map(Timestamp::from_micros),
                 monotonic: monotonic.map(Duration::from_micros),
             };
-            QueuedReading { number: SeqNo { epoch: 7, seq }, quantity, outcome, taken }
+            let channel = channel.map(|text| Channel::new(text).unwrap());
+            QueuedReading { number: SeqNo { epoch: 7, seq }, quantity, channel, outcome, taken }
         }
     }
 
@@ -231,8 +244,8 @@ mod tests {
             monotonic: Some(Duration::from_secs(86_400 * 30)),
         };
         let number = SeqNo { epoch: 7, seq: 10_000_000 };
-        let kept =
-            QueuedReading { number, quantity: Quantity::Temperature, outcome: Outcome::of(21.5), taken };
+        let (quantity, outcome) = (Quantity::Temperature, Outcome::of(21.5));
+        let kept = QueuedReading { number, quantity, channel: None, outcome, taken };
         let mut bytes = Vec::new();
 
         encode(&kept, &mut bytes);

@@ -287,10 +287,9 @@ where
 
     fn sense(&mut self) -> Result<Vec<Sample>, DeviceError> {
         let Measurement { temperature, pressure, humidity } = self.measure()?;
-        let sample = |quantity, outcome| Sample { quantity, outcome };
-        let mut samples = vec![sample(Quantity::Temperature, temperature)];
-        samples.extend(humidity.map(|outcome| sample(Quantity::Humidity, outcome)));
-        samples.push(sample(Quantity::Pressure, pressure));
+        let mut samples = vec![Sample::of(Quantity::Temperature, temperature)];
+        samples.extend(humidity.map(|outcome| Sample::of(Quantity::Humidity, outcome)));
+        samples.push(Sample::of(Quantity::Pressure, pressure));
         Ok(samples)
     }
 }

@@ -3,7 +3,7 @@
 
 use axum::{Json, extract::State};
 use http::StatusCode;
-use iotpi_core::{DeliveryAccount, Gap, ModuleId, NewGap, SensorType};
+use iotpi_core::{ChannelFilter, DeliveryAccount, Gap, ModuleId, NewGap, SensorType};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -53,6 +53,9 @@ struct GapParams {
     /// Only gaps in series of this type, and gaps whose series is unknown.
     #[serde(rename = "type")]
     kind: Option<SensorType>,
+    /// Only gaps of this channel, and gaps whose series is unknown; empty: of the default channel.
+    #[param(value_type = Option<String>, pattern = "^([a-z0-9][a-z0-9_-]{0,63})?$")]
+    channel: Option<ChannelFilter>,
     /// Only gaps that end at this time or later: Unix seconds or RFC 3339, years 2000 to 2099.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     since: Option<String>,
@@ -85,6 +88,7 @@ async fn list(
     let gaps = GapQuery {
         module_id: query.module_id,
         sensor: query.kind,
+        channel: query.channel,
         since: parse_time("since", query.since.as_deref())?,
         until: parse_time("until", query.until.as_deref())?,
     };

@@ -9,7 +9,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, header};
-use iotpi_core::{Bucket, Reading};
+use iotpi_core::{Bucket, Channel, Reading};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -63,15 +63,16 @@ pub(super) trait Row: Serialize + Send + 'static {
 }
 
 impl Row for Reading {
-    const HEADER: &str = "module_id,type,value,unit,timestamp,received_at,reason,time_source\r\n";
+    const HEADER: &str = "module_id,type,channel,value,unit,timestamp,received_at,reason,time_source\r\n";
 
     fn csv(&self, text: &mut String) {
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "{},{},{},{},{},{},{},{}\r\n",
+            "{},{},{},{},{},{},{},{},{}\r\n",
             self.module_id,
             self.quantity.name_str(),
+            self.channel.as_ref().map_or("", Channel::as_str),
             number(self.outcome.value()),
             quoted(self.quantity.unit().as_str()),
             self.taken_at.as_secs_f64(),
@@ -83,14 +84,15 @@ impl Row for Reading {
 }
 
 impl Row for Bucket {
-    const HEADER: &str = "module_id,type,unit,start,avg,min,max,count,missing\r\n";
+    const HEADER: &str = "module_id,type,channel,unit,start,avg,min,max,count,missing\r\n";
 
     fn csv(&self, text: &mut String) {
         let _ = write!(
             text,
-            "{},{},{},{},{},{},{},{},{}\r\n",
+            "{},{},{},{},{},{},{},{},{},{}\r\n",
             self.module_id,
             self.kind,
+            self.channel.as_ref().map_or("", Channel::as_str),
             quoted(self.unit.as_str()),
             self.start.as_secs_f64(),
             number(self.avg),

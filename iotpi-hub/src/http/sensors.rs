@@ -9,7 +9,8 @@ use axum::{
 };
 use http::HeaderMap;
 use iotpi_core::{
-    Bucket, ModuleId, NewReading, NewReadings, Reading, ReadingRecord, SensorType, Stored, Timestamp,
+    Bucket, ChannelFilter, ModuleId, NewReading, NewReadings, Reading, ReadingRecord, SensorType, Stored,
+    Timestamp,
 };
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
@@ -174,7 +175,7 @@ struct SeriesParams {
 
 /// List series
 ///
-/// Returns the newest record of each series, ordered by module and type. Records more than 5 minutes ahead of
+/// Returns the newest record of each series, ordered by module, type and channel. Records more than 5 minutes ahead of
 /// the hub's clock are ignored.
 #[utoipa::path(
     get, path = "/api/sensors", tag = "sensors", operation_id = "list_series",
@@ -198,6 +199,9 @@ async fn list_series(
 struct ReadParams {
     /// Only records of this module.
     module_id: Option<ModuleId>,
+    /// Only records of this channel; empty: of the default channel. Without it, of all channels.
+    #[param(value_type = Option<String>, pattern = "^([a-z0-9][a-z0-9_-]{0,63})?$")]
+    channel: Option<ChannelFilter>,
     /// The start of the time range, inclusive: Unix seconds or RFC 3339, years 2000 to 2099.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     since: Option<String>,
@@ -274,7 +278,7 @@ enum SensorItem {
 
 /// Query readings
 ///
-/// Returns the records of a sensor type, newest first unless `order=asc`. Use `bucket` to aggregate them and
+/// Returns the records of a sensor type on all channels, newest first unless `order=asc`. Use `bucket` to aggregate them and
 /// `format` to export them as CSV or JSON lines.
 #[utoipa::path(
     get, path = "/api/sensors/{type}", tag = "sensors", operation_id = "read",
@@ -306,6 +310,7 @@ async fn read(
     let selection = ReadingQuery {
         sensor,
         module_id: query.module_id,
+        channel: query.channel,
         since,
         until,
         not_after: if bounded { hub.latest() } else { None },

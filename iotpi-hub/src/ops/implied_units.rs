@@ -29,7 +29,7 @@ pub(super) fn quantity(
     if let Some(named) = Quantity::named(&sensor) {
         return Ok(named);
     }
-    let key = SeriesKey { module_id: new.module_id.clone(), sensor };
+    let key = SeriesKey { module_id: new.module_id.clone(), sensor, channel: new.channel.clone() };
     let kept = units.get(&key).or(new.unit.as_ref()).cloned();
     let unit = kept.or_else(|| has_no_unit(&key.sensor).then_some(Unit::NONE)).ok_or_else(|| {
         HubError::unprocessable(format!(

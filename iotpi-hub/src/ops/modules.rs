@@ -142,9 +142,13 @@ fn check(manifest: &Manifest, max_bytes: u64) -> Result<()> {
     }
     let mut measured = HashSet::new();
     for (i, measure) in manifest.measures.iter().enumerate() {
-        if !measured.insert(&measure.kind) {
-            return Err(HubError::unprocessable(format!("`{}` is measured twice", measure.kind))
-                .at(format!("/measures/{i}/type")));
+        if !measured.insert((&measure.kind, &measure.channel)) {
+            let on = measure.channel.as_ref().map_or(String::new(), |channel| format!(" on `{channel}`"));
+            return Err(HubError::unprocessable(format!(
+                "`{}` is measured twice{on}; sensors of one type have a `channel` each",
+                measure.kind
+            ))
+            .at(format!("/measures/{i}/type")));
         }
         if measure.every_secs.is_some_and(|secs| secs <= 0.0) {
             return Err(HubError::invalid_argument("a timing is more than 0 seconds")

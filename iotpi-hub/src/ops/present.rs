@@ -174,8 +174,7 @@ impl Present {
     /// The next series.
     async fn more_series(&mut self, cursor: Option<String>) -> Result<Next> {
         let found = self.hub.newest(None, &PageRequest { limit: SERIES_STEP, cursor }).await?;
-        let named =
-            found.items.into_iter().map(|r| SeriesKey { sensor: r.quantity.name(), module_id: r.module_id });
+        let named = found.items.iter().map(SeriesKey::of);
         let series: VecDeque<_> =
             named.filter(|key| self.wanted.wants_series(&key.module_id, &key.sensor)).collect();
         Ok(match (series.is_empty(), found.next) {
@@ -189,6 +188,7 @@ impl Present {
         let query = ReadingQuery {
             sensor: key.sensor.clone(),
             module_id: Some(key.module_id.clone()),
+            channel: Some(key.channel.clone().into()),
             since: Some(within.since),
             until: None,
             not_after: self.hub.latest(),

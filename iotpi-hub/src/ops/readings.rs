@@ -152,7 +152,11 @@ impl Hub {
     ) -> Result<HashMap<SeriesKey, Unit>> {
         let key = |new: &NewReading| {
             let sensor = new.kind.as_ref().or(kind).filter(|sensor| Quantity::named(sensor).is_none())?;
-            Some(SeriesKey { module_id: new.module_id.clone(), sensor: sensor.clone() })
+            Some(SeriesKey {
+                module_id: new.module_id.clone(),
+                sensor: sensor.clone(),
+                channel: new.channel.clone(),
+            })
         };
         let keys: BTreeSet<_> = delivery.readings.iter().filter_map(key).collect();
         if keys.is_empty() {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::{ModuleId, Reading, SensorType};
+use iotpi_core::{Channel, ModuleId, Reading, SensorType};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -37,8 +37,8 @@ pub(crate) struct Quotas {
     new_modules: RateLimit<String>,
     /// Modules that were counted as new and may not be known yet, so that parallel requests count once.
     arriving: Mutex<HashSet<ModuleId>>,
-    /// The types of each module's series, including those being created.
-    series: Mutex<HashMap<ModuleId, BTreeSet<SensorType>>>,
+    /// The types and channels of each module's series, including those being created.
+    series: Mutex<HashMap<ModuleId, BTreeSet<(SensorType, Option<Channel>)>>>,
     max_series: u64,
 }
 
@@ -66,9 +66,9 @@ pub struct ModuleUsage {
 
 impl Quotas {
     pub(crate) fn new(limits: &Limits, series: Vec<SeriesKey>) -> Self {
-        let mut known: HashMap<ModuleId, BTreeSet<SensorType>> = HashMap::new();
+        let mut known: HashMap<ModuleId, BTreeSet<_>> = HashMap::new();
         for key in series {
-            known.entry(key.module_id).or_default().insert(key.sensor);
+            known.entry(key.module_id).or_default().insert((key.sensor, key.channel));
         }
         Self {
             readings: RateLimit::new(limits.readings_per_minute),
@@ -86,17 +86,17 @@ impl Quotas {
     /// `RateLimited` if a module would exceed its quota. Nothing is counted then.
     pub(crate) fn begin_series(&self, readings: &[Reading]) -> Result<()> {
         let mut all = lock(&self.series);
-        let mut begun: BTreeMap<&ModuleId, BTreeSet<SensorType>> = BTreeMap::new();
+        let mut begun: BTreeMap<&ModuleId, BTreeSet<_>> = BTreeMap::new();
         for reading in readings {
-            let (module, kind) = (&reading.module_id, reading.quantity.name());
-            if all.get(module).is_some_and(|known| known.contains(&kind)) {
+            let (module, series) = (&reading.module_id, (reading.quantity.name(), reading.channel.clone()));
+            if all.get(module).is_some_and(|known| known.contains(&series)) {
                 continue;
             }
-            begun.entry(module).or_default().insert(kind);
+            begun.entry(module).or_default().insert(series);
         }
-        for (module, kinds) in &begun {
+        for (module, series) in &begun {
             let known = all.get(*module).map_or(0, BTreeSet::len);
-            if (known + kinds.len()) as u64 > self.max_series {
+            if (known + series.len()) as u64 > self.max_series {
                 return Err(HubError::rate_limited(format!(
                     "Module `{module}` has {known} series; one module may have {} (`limits.series_per_module`). Nothing was \
                      stored.",
@@ -104,21 +104,24 @@ impl Quotas {
                 )));
             }
         }
-        for (module, kinds) in begun {
-            all.entry(module.clone()).or_default().extend(kinds);
+        for (module, series) in begun {
+            all.entry(module.clone()).or_default().extend(series);
         }
         Ok(())
     }
 
     /// The number of series of a module.
     pub(crate) fn series(&self, module: &ModuleId) -> u64 {
-        lock(&self.series).get(module).map_or(0, |kinds| kinds.len() as u64)
+        lock(&self.series).get(module).map_or(0, |series| series.len() as u64)
     }
 
     /// The number of series that match.
     pub(crate) fn count_series(&self, matches: impl Fn(&ModuleId, &SensorType) -> bool) -> usize {
         let all = lock(&self.series);
-        all.iter().map(|(module, kinds)| kinds.iter().filter(|kind| matches(module, kind)).count()).sum()
+        let count = |(module, series): (&ModuleId, &BTreeSet<(SensorType, _)>)| {
+            series.iter().filter(|(kind, _)| matches(module, kind)).count()
+        };
+        all.iter().map(count).sum()
     }
 
     /// Counts new modules of a caller.

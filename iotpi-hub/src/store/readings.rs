@@ -4,18 +4,30 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use iotpi_core::{
-    Bucket, DeliveryAccount, Gap, ModuleId, NewGap, Page, Reading, SensorType, Timestamp, Unit,
+    Bucket, Channel, ChannelFilter, DeliveryAccount, Gap, ModuleId, NewGap, Page, Reading, SensorType,
+    Timestamp, Unit,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{Now, PageRequest, Result};
 
 /// The key of a series.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SeriesKey {
     /// The module of the series.
     pub module_id: ModuleId,
     /// The type of the series.
     pub sensor: SensorType,
+    /// The channel of the series; `None` for the default one.
+    pub channel: Option<Channel>,
+}
+
+impl SeriesKey {
+    /// The key of the series that the reading belongs to.
+    pub(crate) fn of(reading: &Reading) -> Self {
+        let Reading { module_id, quantity, channel, .. } = reading;
+        Self { module_id: module_id.clone(), sensor: quantity.name(), channel: channel.clone() }
+    }
 }
 
 /// A query for readings of one type.
@@ -25,6 +37,8 @@ pub struct ReadingQuery {
     pub sensor: SensorType,
     /// Only readings of this module.
     pub module_id: Option<ModuleId>,
+    /// Only readings of this channel; `None` for all channels.
+    pub channel: Option<ChannelFilter>,
     /// The earliest time, inclusive.
     pub since: Option<Timestamp>,
     /// The latest time, exclusive.
@@ -37,6 +51,11 @@ pub struct ReadingQuery {
 }
 
 impl ReadingQuery {
+    /// Whether the query includes all series of its type.
+    pub(crate) fn is_unrestricted(&self) -> bool {
+        self.module_id.is_none() && self.channel.is_none()
+    }
+
     /// The queried range in microseconds since 1970-01-01 00:00 UTC.
     pub(crate) fn time_us(&self) -> std::ops::Range<i64> {
         let since = self.since.map_or(i64::MIN, Timestamp::as_micros);
@@ -69,8 +88,10 @@ pub struct Recorded {
 pub struct GapQuery {
     /// Only gaps of this module.
     pub module_id: Option<ModuleId>,
-    /// Only gaps of this type, or of an unknown type.
+    /// Only gaps of this type, or of an unknown series.
     pub sensor: Option<SensorType>,
+    /// Only gaps of this channel, or of an unknown series; `None` for all channels.
+    pub channel: Option<ChannelFilter>,
     /// Only gaps that end at or after this time.
     pub since: Option<Timestamp>,
     /// Only gaps that begin before this time.
@@ -87,18 +108,18 @@ pub trait ReadReadings {
     /// The delivery account of a module; an unknown module has numbered no readings.
     async fn delivery(&self, module_id: &ModuleId) -> Result<DeliveryAccount>;
 
-    /// All series, by module, then type.
+    /// All series, by module, then type, then channel.
     async fn series(&self) -> Result<Vec<SeriesKey>>;
 
     /// The units of these series, in this order; `None` if there is no such series.
     async fn units(&self, series: &[SeriesKey]) -> Result<Vec<Option<Unit>>>;
 
-    /// Readings by time, then module, then arrival; newest first unless `ascending`.
+    /// Readings by time, then module, then channel, then arrival; newest first unless `ascending`.
     async fn readings(&self, query: &ReadingQuery, page: &PageRequest) -> Result<Page<Reading>>;
 
     /// Readings aggregated over intervals of `width` (a divisor of a day; UTC-aligned), one row for each
-    /// series and interval, ordered by interval, then module, regardless of `ascending`. Empty intervals are
-    /// left out. All four aggregates are set.
+    /// series and interval, ordered by interval, then module, then channel, regardless of `ascending`. Empty
+    /// intervals are left out. All four aggregates are set.
     async fn buckets(
         &self,
         query: &ReadingQuery,
@@ -106,7 +127,7 @@ pub trait ReadReadings {
         page: &PageRequest,
     ) -> Result<Page<Bucket>>;
 
-    /// The newest reading of every series, by module id, then type. With `latest`, readings taken after that
+    /// The newest reading of every series, by module id, then type, then channel. With `latest`, readings taken after that
     /// time are ignored: a clock that was ahead must not hide those that arrive now. A series without other
     /// readings is left out.
     async fn newest(

@@ -700,7 +700,7 @@ export interface paths {
     };
     /**
      * List series
-     * @description Returns the newest record of each series, ordered by module and type. Records more than 5 minutes ahead of
+     * @description Returns the newest record of each series, ordered by module, type and channel. Records more than 5 minutes ahead of
      *     the hub's clock are ignored.
      */
     get: operations['list_series'];
@@ -725,7 +725,7 @@ export interface paths {
     };
     /**
      * Query readings
-     * @description Returns the records of a sensor type, newest first unless `order=asc`. Use `bucket` to aggregate them and
+     * @description Returns the records of a sensor type on all channels, newest first unless `order=asc`. Use `bucket` to aggregate them and
      *     `format` to export them as CSV or JSON lines.
      */
     get: operations['read'];
@@ -934,6 +934,8 @@ export interface components {
        * @description The mean of the values; absent if there are none or if it was not requested, as are the next three.
        */
       avg?: number | null;
+      /** @description The channel; absent for the default one. */
+      channel?: components['schemas']['Channel'];
       /**
        * Format: int64
        * @description The number of values.
@@ -1050,6 +1052,12 @@ export interface components {
        */
       width: number;
     };
+    /**
+     * @description The channel of a series. It distinguishes several sensors of one type in a module, such as `supply` or
+     *     `28-0316a2790c1b`. Most modules have one sensor of a type, which has no channel.
+     * @example supply
+     */
+    Channel: string;
     /** @description An uninterrupted part of a recording. */
     Clip: {
       /** @description The capture time of its first frame that still exists. */
@@ -1211,7 +1219,7 @@ export interface components {
     DeliveryAccount: {
       /** @description The id of the module. */
       module_id: components['schemas']['ModuleId'];
-      /** @description One entry for each series, by type. */
+      /** @description One entry for each series, by type and channel. */
       series: components['schemas']['SeriesDelivery'][];
       total?: components['schemas']['Delivery'] | null;
     };
@@ -1284,6 +1292,8 @@ export interface components {
     };
     /** @description Lost readings as the hub lists them: one entry for each series in a gap. */
     Gap: {
+      /** @description The channel; absent for the default one, or if the module did not know the series any more. */
+      channel?: components['schemas']['Channel'];
       /**
        * Format: int64
        * @description The number of lost readings.
@@ -1431,6 +1441,8 @@ export interface components {
     };
     /** @description A quantity that a module measures. */
     Measure: {
+      /** @description The channel, if the module has several sensors of this type; absent for the default one. */
+      channel?: components['schemas']['Channel'];
       /**
        * Format: double
        * @description The interval between measurements in seconds, if it is regular.
@@ -1523,6 +1535,7 @@ export interface components {
        *     measurement, 0 to 31,622,400 (a year). The hub computes the time.
        */
       age?: number | null;
+      channel?: components['schemas']['Channel'] | null;
       /**
        * Format: int64
        * @description With `seq`: the epoch that the number belongs to. A reading that was stored with the same module,
@@ -1681,6 +1694,8 @@ export interface components {
     };
     /** @description A reading in its wire format. */
     Reading: {
+      /** @description The channel; absent for the default one. */
+      channel?: components['schemas']['Channel'];
       module_id: components['schemas']['ModuleId'];
       /** @description With a null value: the reason. */
       reason?: string | null;
@@ -1689,7 +1704,7 @@ export interface components {
       time_source?: components['schemas']['TimeSource'];
       /** @description The time of the measurement by the module's clock; Unix seconds. */
       timestamp: components['schemas']['Timestamp'];
-      /** @description The type of the reading; with `module_id` it identifies the series. */
+      /** @description The type of the reading; with `module_id` and `channel` it identifies the series. */
       type: components['schemas']['SensorType'];
       unit: components['schemas']['Unit'];
       /**
@@ -1809,6 +1824,8 @@ export interface components {
        * @description A value below this triggers, in the series' unit.
        */
       below?: number;
+      /** @description For a reading: its channel; without it, readings of all channels trigger. */
+      channel?: components['schemas']['Channel'];
       /** @description The module of the reading or command. */
       module_id: components['schemas']['ModuleId'];
       /** @description For a reading: its type. */
@@ -1845,6 +1862,8 @@ export interface components {
     SensorType: string;
     /** @description The delivery account of one series. */
     SeriesDelivery: {
+      /** @description The channel; absent for the default one. */
+      channel?: components['schemas']['Channel'];
       /**
        * Format: int64
        * @description The number of readings taken, as far as is known: received and lost.
@@ -1865,6 +1884,7 @@ export interface components {
     };
     /** @description The loss of one series in a gap. */
     SeriesGap: {
+      channel?: components['schemas']['Channel'] | null;
       /**
        * Format: int64
        * @description The number of lost readings.
@@ -4271,6 +4291,8 @@ export interface operations {
         module_id?: components['schemas']['ModuleId'];
         /** @description Only gaps in series of this type, and gaps whose series is unknown. */
         type?: components['schemas']['SensorType'];
+        /** @description Only gaps of this channel, and gaps whose series is unknown; empty: of the default channel. */
+        channel?: string;
         /** @description Only gaps that end at this time or later: Unix seconds or RFC 3339, years 2000 to 2099. */
         since?: number;
         /** @description Only gaps that begin before this time: Unix seconds or RFC 3339, years 2000 to 2099. */
@@ -5670,6 +5692,8 @@ export interface operations {
       query?: {
         /** @description Only records of this module. */
         module_id?: components['schemas']['ModuleId'];
+        /** @description Only records of this channel; empty: of the default channel. Without it, of all channels. */
+        channel?: string;
         /** @description The start of the time range, inclusive: Unix seconds or RFC 3339, years 2000 to 2099. */
         since?: number;
         /**

@@ -48,6 +48,7 @@ impl Hub {
         let kind = reading.quantity.name_str();
         let matches = |trigger: &RecordingTrigger| {
             trigger.kind.as_ref().is_some_and(|of| of.as_str() == kind)
+                && trigger.channel.as_ref().is_none_or(|of| reading.channel.as_ref() == Some(of))
                 && (trigger.above.is_some_and(|above| value > above)
                     || trigger.below.is_some_and(|below| value < below))
         };
@@ -138,6 +139,7 @@ async fn evaluate_stored(hub: &Hub, since: Timestamp) -> Result<()> {
         let query = ReadingQuery {
             sensor,
             module_id: Some(module_id),
+            channel: None,
             since: Some(hub.now().wall.minus(MAX_READING_AGE)),
             until: None,
             not_after: None,

@@ -26,7 +26,7 @@ fn reading(interval: i64, n: i64) -> Reading {
     let taken_us = start().as_micros() + n * interval * 1_000_000 + n * 7_919 % 90_000;
     let value = 20.0 + (n * 37 % 101) as f64 / 10.0;
     let outcome = if n % 97 == 0 { Outcome::no_data("no answer") } else { Outcome::Value(value) };
-    let sample = Sample { quantity: Quantity::Temperature, outcome };
+    let sample = Sample::of(Quantity::Temperature, outcome);
     Reading::new(module(&module_name(interval)), sample, Timestamp::from_micros(taken_us))
 }
 
@@ -39,7 +39,15 @@ async fn record(store: &Arc<dyn Store>, readings: Vec<Reading>) {
 fn query(interval: i64) -> ReadingQuery {
     let module_id = Some(module(&module_name(interval)));
     let sensor = Quantity::Temperature.name();
-    ReadingQuery { sensor, module_id, since: None, until: None, not_after: None, ascending: true }
+    ReadingQuery {
+        sensor,
+        module_id,
+        channel: None,
+        since: None,
+        until: None,
+        not_after: None,
+        ascending: true,
+    }
 }
 
 async fn buckets(store: &Arc<dyn Store>, query: &ReadingQuery, width: i64) -> Vec<Bucket> {

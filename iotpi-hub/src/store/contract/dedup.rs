@@ -32,8 +32,15 @@ async fn deliver(store: &Arc<dyn Store>, of: &str, seqs: impl IntoIterator<Item 
 
 async fn stored_values(store: &Arc<dyn Store>) -> Vec<f64> {
     let sensor = Quantity::Temperature.name();
-    let query =
-        ReadingQuery { sensor, module_id: None, since: None, until: None, not_after: None, ascending: true };
+    let query = ReadingQuery {
+        sensor,
+        module_id: None,
+        channel: None,
+        since: None,
+        until: None,
+        not_after: None,
+        ascending: true,
+    };
     let readings = store.readings(&query, &page(1000)).await.unwrap().items;
     assert!(readings.iter().all(|reading| reading.number.is_none()));
     readings.iter().filter_map(|reading| reading.outcome.value()).collect()
@@ -47,8 +54,8 @@ async fn total(store: &Arc<dyn Store>, of: &str) -> Option<(u64, u64, u64, u64)>
 
 /// A gap of which `lost` readings are known to be temperatures.
 fn gap(first_seq: u64, last_seq: u64, lost: u64) -> NewGap {
-    let series =
-        SeriesGap { kind: Quantity::Temperature.name(), lost, since: at(first_seq), until: at(last_seq) };
+    let kind = Quantity::Temperature.name();
+    let series = SeriesGap { kind, channel: None, lost, since: at(first_seq), until: at(last_seq) };
     NewGap::new(EPOCH, first_seq, last_seq, GapReason::Full).with_series(vec![series])
 }
 
@@ -114,7 +121,7 @@ pub async fn every_sequence_number_is_counted_as_received_lost_or_missing(store:
     let account = store.delivery(&module("attic")).await.unwrap();
     assert_eq!(account.total.unwrap().since, after(0).wall);
     let kind = Quantity::Temperature.name();
-    assert_eq!(account.series, [SeriesDelivery { kind, expected: 6, received: 4, lost: 2 }]);
+    assert_eq!(account.series, [SeriesDelivery { kind, channel: None, expected: 6, received: 4, lost: 2 }]);
     let attic = store.module(&module("attic")).await.unwrap().unwrap();
     assert_eq!(attic.delivery, account.total);
     assert_eq!(store.modules(&page(10)).await.unwrap().items, [attic]);
@@ -139,6 +146,7 @@ pub async fn a_gap_is_listed_once_for_each_series_and_once_for_unknown_series(st
     let listed = |kind: Option<SensorType>, lost| Gap {
         module_id: module("attic"),
         kind,
+        channel: None,
         since: at(3),
         until: at(9),
         lost,
@@ -170,8 +178,13 @@ pub async fn only_the_newest_gaps_of_a_module_are_stored(store: Arc<dyn Store>) 
     store.record_gap(&module("cellar"), &gap(1, 1, 1), after(0)).await.unwrap();
     let types: Vec<_> = (0..64).map(|i| SensorType::new(format!("t{i}")).unwrap()).collect();
     let with_all_types = |first: u64| {
-        let lost =
-            |kind: &SensorType| SeriesGap { kind: kind.clone(), lost: 1, since: at(first), until: at(first) };
+        let lost = |kind: &SensorType| SeriesGap {
+            kind: kind.clone(),
+            channel: None,
+            lost: 1,
+            since: at(first),
+            until: at(first),
+        };
         NewGap::new(EPOCH, first, first + 63, GapReason::Full).with_series(types.iter().map(lost).collect())
     };
 

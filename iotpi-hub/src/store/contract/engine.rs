@@ -18,7 +18,8 @@ fn reading(n: u32) -> Reading {
 }
 
 async fn stored_values(store: &Arc<dyn Store>) -> Vec<f64> {
-    let series = SeriesKey { module_id: module("attic"), sensor: Quantity::Temperature.name() };
+    let series =
+        SeriesKey { module_id: module("attic"), sensor: Quantity::Temperature.name(), channel: None };
     let recent = store.recent(&series, 10_000, None).await.unwrap();
     recent.iter().filter_map(|reading| reading.outcome.value()).collect()
 }

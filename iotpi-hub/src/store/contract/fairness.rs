@@ -58,6 +58,7 @@ async fn stored(store: &Arc<dyn Store>, of: &str, series: u64) -> u64 {
     let query = ReadingQuery {
         sensor: quantity(series).name(),
         module_id: Some(ModuleId::new(of).unwrap()),
+        channel: None,
         since: None,
         until: None,
         not_after: None,
@@ -182,6 +183,7 @@ pub async fn evicting_backdated_readings_deletes_their_minutes_but_not_their_day
     let query = ReadingQuery {
         sensor: quantity(1).name(),
         module_id: Some(module("flooder")),
+        channel: None,
         since: None,
         until: None,
         not_after: None,

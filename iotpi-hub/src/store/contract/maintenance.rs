@@ -28,6 +28,7 @@ fn query(of: &str) -> ReadingQuery {
     ReadingQuery {
         sensor: Quantity::Temperature.name(),
         module_id: Some(module(of)),
+        channel: None,
         since: None,
         until: None,
         not_after: None,
@@ -91,6 +92,7 @@ pub async fn rollups_remain_after_their_readings_and_expire_separately(store: Ar
     let query = ReadingQuery {
         sensor: Quantity::Temperature.name(),
         module_id: None,
+        channel: None,
         since: None,
         until: None,
         not_after: None,
@@ -120,8 +122,13 @@ pub async fn rollups_remain_after_their_readings_and_expire_separately(store: Ar
 pub async fn gaps_expire_with_their_readings_and_their_numbers_stay_lost(store: Arc<dyn Store>) {
     let gap = |first_seq: u64, sensor: Option<Quantity>, until_secs: u64| {
         let until = start().plus(Duration::from_secs(until_secs));
-        let series =
-            sensor.into_iter().map(|of| SeriesGap { kind: of.name(), lost: 10, since: start(), until });
+        let series = sensor.into_iter().map(|of| SeriesGap {
+            kind: of.name(),
+            channel: None,
+            lost: 10,
+            since: start(),
+            until,
+        });
         let last_seq = first_seq + 9;
         NewGap::new(7, first_seq, last_seq, GapReason::Full).with_series(series.collect())
     };
@@ -300,7 +307,7 @@ pub async fn a_backup_never_replaces_a_file(store: Arc<dyn Store>) {
 
     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
     assert_eq!(std::fs::read(&to).unwrap(), b"precious");
-    let key = SeriesKey { module_id: module("attic"), sensor: Quantity::Temperature.name() };
+    let key = SeriesKey { module_id: module("attic"), sensor: Quantity::Temperature.name(), channel: None };
     assert!(store.recent(&key, 1, None).await.unwrap().is_empty() && store.modules(&page(1)).await.is_ok());
 }
 

@@ -20,6 +20,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 pub mod buckets;
+pub mod channels;
 pub mod commands;
 pub mod dedup;
 pub mod engine;
@@ -84,6 +85,14 @@ macro_rules! store_contract {
                 buckets_are_unchanged_after_their_readings_expire,
                 rollups_of_each_width_expire_separately_and_wider_ones_remain,
                 rollups_of_readings_that_are_still_stored_do_not_expire,
+            ;
+            channels:
+                each_channel_of_a_type_is_a_series,
+                the_channels_of_a_custom_type_may_have_different_units,
+                readings_are_filtered_by_channel_in_pages_of_every_size,
+                buckets_are_filtered_by_channel_in_pages_of_every_size,
+                gaps_and_delivery_accounts_are_kept_for_each_channel,
+                removing_a_module_removes_all_its_channels,
             ;
             dedup:
                 a_numbered_reading_is_stored_once,

@@ -128,6 +128,7 @@ pub async fn removing_a_module_deletes_everything_that_belongs_to_it(store: Arc<
     let query = ReadingQuery {
         sensor: Quantity::Temperature.name(),
         module_id: None,
+        channel: None,
         since: None,
         until: None,
         not_after: None,
@@ -143,7 +144,7 @@ pub async fn removing_a_module_deletes_everything_that_belongs_to_it(store: Arc<
 
     // A new module with the same id starts empty.
     store.record(vec![reading(led.clone())], MAX_SERIES, after(1)).await.unwrap();
-    let series = SeriesKey { module_id: led.clone(), sensor: query.sensor.clone() };
+    let series = SeriesKey { module_id: led.clone(), sensor: query.sensor.clone(), channel: None };
     assert_eq!(store.recent(&series, 10, None).await.unwrap().len(), 1);
     assert_eq!(store.commands(&led, &page(10)).await.unwrap().items, []);
     assert_eq!(store.module(&led).await.unwrap().unwrap().state, None);

@@ -27,6 +27,7 @@ fn query(since: Option<i64>, until: Option<i64>, ascending: bool) -> ReadingQuer
     ReadingQuery {
         sensor: Quantity::Temperature.name(),
         module_id: None,
+        channel: None,
         since: since.map(at),
         until: until.map(at),
         not_after: None,

@@ -19,6 +19,7 @@ fn temperature(of: &str, secs: i64, value: f64) -> Reading {
     Reading {
         module_id: module(of),
         quantity: Quantity::Temperature,
+        channel: None,
         outcome: Outcome::Value(value),
         taken_at: at(secs),
         received_at: Some(at(secs + 1)),
@@ -41,6 +42,7 @@ fn query(name: &str) -> ReadingQuery {
     ReadingQuery {
         sensor: sensor(name),
         module_id: None,
+        channel: None,
         since: None,
         until: None,
         not_after: None,
@@ -127,7 +129,7 @@ pub async fn a_reading_in_another_unit_than_its_series_is_refused(store: Arc<dyn
     let refused = store.record(vec![custom("attic", "soil", "bananas", 1.0)], MAX_SERIES, after(0)).await;
 
     assert!(matches!(refused, Err(StoreError::OtherUnit { index: 0, unit }) if unit == bunches));
-    let key = |of| SeriesKey { module_id: module(of), sensor: sensor("soil") };
+    let key = |of| SeriesKey { module_id: module(of), sensor: sensor("soil"), channel: None };
     assert_eq!(store.series().await.unwrap(), [key("attic"), key("cellar")]);
     let units = store.units(&[key("cellar"), key("roof"), key("attic")]).await.unwrap();
     assert_eq!(units, [Some(Unit::parse("bananas").unwrap()), None, Some(bunches)]);
@@ -263,7 +265,7 @@ pub async fn recent_readings_of_a_series_are_ordered_oldest_first(store: Arc<dyn
     record(&store, &[3, 1, 4, 2].map(|n| temperature("attic", n, n as f64))).await;
     record(&store, &[temperature("cellar", 5, 5.0)]).await;
     let recent = async |of, count| {
-        let series = SeriesKey { module_id: module(of), sensor: sensor("temperature") };
+        let series = SeriesKey { module_id: module(of), sensor: sensor("temperature"), channel: None };
         values(&store.recent(&series, count, None).await.unwrap())
     };
 
@@ -343,7 +345,7 @@ pub async fn readings_after_the_latest_time_do_not_hide_earlier_ones(store: Arc<
     record(&store, &[temperature("cellar", 200, 98.0)]).await;
     record(&store, &[temperature("attic", 2, 2.0), temperature("attic", 3, 3.0)]).await;
     let latest = Some(at(10));
-    let series = SeriesKey { module_id: module("attic"), sensor: sensor("temperature") };
+    let series = SeriesKey { module_id: module("attic"), sensor: sensor("temperature"), channel: None };
 
     let newest = store.newest(None, latest, &page(10)).await.unwrap().items;
     let without_latest = store.newest(None, None, &page(10)).await.unwrap().items;

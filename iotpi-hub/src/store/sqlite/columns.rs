@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt::Display, str::FromStr, time::Duration};
 
-use iotpi_core::Timestamp;
+use iotpi_core::{Channel, Timestamp};
 use rusqlite::{Row, types::Type};
 use serde::de::DeserializeOwned;
 
@@ -37,6 +37,16 @@ pub(super) fn maybe_parsed<T: FromStr<Err: Error + Send + Sync + 'static>>(
         Some(text) => text.parse().map(Some).map_err(|error| unreadable(column, error)),
         None => Ok(None),
     }
+}
+
+/// A channel; the default one is stored as the empty text.
+pub(super) fn channel(row: &Row<'_>, column: usize) -> Column<Option<Channel>> {
+    if row.get_ref(column)?.as_str()?.is_empty() { Ok(None) } else { parsed(row, column).map(Some) }
+}
+
+/// The stored form of a channel.
+pub(super) fn channel_text(channel: Option<&Channel>) -> &str {
+    channel.map_or("", Channel::as_str)
 }
 
 /// A JSON text.

@@ -28,8 +28,9 @@ pub(super) const SCHEMA: &str = include_str!("schema.sql");
 /// The version of the schema, which a database keeps in `user_version`. 0 is an empty database.
 pub(super) const SCHEMA_VERSION: usize = 1;
 
-/// Tables that only databases of unreleased development versions have.
-const UNRELEASED_TABLES: [&str; 2] = ["arrivals", "journal"];
+/// Counts what only databases of unreleased development versions have: other tables, or series without a channel.
+const UNRELEASED: &str = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'
+     AND (name IN ('arrivals', 'journal') OR name = 'series' AND sql NOT LIKE '%channel%')";
 
 /// A commit of a few readings writes one page to SQLite's WAL, so pages are small. Applies to a new database only.
 const PAGE_BYTES: u32 = 512;
@@ -281,11 +282,7 @@ pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
     let tables = count("SELECT count(*) FROM sqlite_schema").map_err(engine_error(context))?;
     match usize::try_from(version) {
         Ok(version) if application == APPLICATION_ID => {
-            let unreleased = format!(
-                "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('{}')",
-                UNRELEASED_TABLES.join("', '")
-            );
-            match count(&unreleased).map_err(engine_error(context))? {
+            match count(UNRELEASED).map_err(engine_error(context))? {
                 0 => Ok(version),
                 _ => Err(unusable(Unusable::Unreleased)),
             }

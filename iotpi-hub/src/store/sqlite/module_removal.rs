@@ -37,7 +37,8 @@ pub(super) fn step(db: &Connection, id: &ModuleId) -> EngineResult<bool> {
     let sql = "INSERT INTO modules (id, registered_at_us) VALUES (?1, 0) ON CONFLICT DO NOTHING";
     db.prepare_cached(sql)?.execute([REMOVED])?;
     // The series gets a type that no other series has.
-    let sql = "UPDATE series SET module_id = ?2, sensor = CAST(id AS TEXT) WHERE module_id = ?1";
+    let sql =
+        "UPDATE series SET module_id = ?2, sensor = CAST(id AS TEXT), channel = '' WHERE module_id = ?1";
     db.prepare_cached(sql)?.execute([module, REMOVED])?;
     // The few other rows are deleted by their foreign keys.
     db.prepare_cached("DELETE FROM modules WHERE id = ?1")?.execute([module])?;

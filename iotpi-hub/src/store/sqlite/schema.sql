@@ -19,21 +19,22 @@ CREATE TABLE modules (
 
 -- ---- time series: series/mod.rs describes the write path and the read path ----
 
--- One quantity that one module measures, in one unit. The first reading creates it, so a series has at least one record.
+-- One quantity that one module measures on one channel, in one unit. The first reading creates it, so a series has at least one record.
 CREATE TABLE series (
     id           INTEGER NOT NULL PRIMARY KEY,
     module_id    TEXT    NOT NULL REFERENCES modules (id) ON DELETE CASCADE,
     sensor       TEXT    NOT NULL,           -- the quantity, e.g. `temperature`
+    channel      TEXT    NOT NULL,           -- empty: the default channel
     unit         TEXT    NOT NULL,           -- of every value of the series
     compacted_to INTEGER NOT NULL DEFAULT 0, -- entries of WAL records before this id are in chunks, or belong to an earlier series
     received     INTEGER NOT NULL DEFAULT 0, -- how many readings with a sequence number have been compacted
-    UNIQUE (module_id, sensor)
+    UNIQUE (module_id, sensor, channel)
 ) STRICT;
 
 CREATE INDEX series_by_sensor ON series (sensor, module_id);
 
 -- A second copy of what a reading needs of its series: if the row of the series is on a damaged page, salvage takes it from here.
-CREATE INDEX series_by_name ON series (module_id, sensor, unit);
+CREATE INDEX series_by_name ON series (module_id, sensor, channel, unit);
 
 -- The write-ahead log: what commits added and compaction has not moved into chunks yet.
 CREATE TABLE wal (
@@ -134,12 +135,13 @@ CREATE TABLE gaps (
     first_seq      INTEGER NOT NULL, -- the sequence numbers of the gap, both included
     last_seq       INTEGER NOT NULL,
     sensor         TEXT    NOT NULL, -- empty: the module did not know which series
+    channel        TEXT    NOT NULL, -- empty: the default channel, or the series is unknown
     since_us       INTEGER NOT NULL, -- time: the first lost reading's taken_at
     until_us       INTEGER NOT NULL, -- time: the last lost reading's taken_at
     lost           INTEGER NOT NULL, -- how many readings of this series
     reason         TEXT    NOT NULL,
     recorded_at_us INTEGER NOT NULL,
-    UNIQUE (module_id, epoch, first_seq, sensor)
+    UNIQUE (module_id, epoch, first_seq, sensor, channel)
 ) STRICT;
 
 CREATE INDEX gaps_by_time ON gaps (since_us, id);

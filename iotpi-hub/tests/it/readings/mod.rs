@@ -1,5 +1,6 @@
 //! Readings: recording, reading back, delivery, wrong clocks and bad networks.
 
+mod channels;
 mod client;
 mod delivery;
 mod device_formats;

@@ -274,8 +274,8 @@ async fn the_same_page_is_available_as_csv() {
     assert!(by_format.header("content-type").starts_with("text/csv"));
     assert_eq!(
         String::from_utf8_lossy(&by_format.body),
-        "module_id,type,value,unit,timestamp,received_at,reason,time_source\r\n\
-         temp-sensor-01,temperature,2.5,celsius,1795473000.5,1795473000,,module\r\n"
+        "module_id,type,channel,value,unit,timestamp,received_at,reason,time_source\r\n\
+         temp-sensor-01,temperature,,2.5,celsius,1795473000.5,1795473000,,module\r\n"
     );
     assert!(!by_format.header("x-next-cursor").is_empty());
     assert_eq!(by_accept.body.iter().filter(|b| **b == b'\n').count(), 3);

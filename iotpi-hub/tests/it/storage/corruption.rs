@@ -56,6 +56,7 @@ async fn read_all(store: &dyn Store) -> store::Result<Vec<Reading>> {
     let query = ReadingQuery {
         sensor: Quantity::Temperature.name(),
         module_id: None,
+        channel: None,
         since: None,
         until: None,
         not_after: None,

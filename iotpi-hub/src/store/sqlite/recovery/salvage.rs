@@ -101,18 +101,20 @@ fn names(db: &Connection) -> rusqlite::Result<Vec<String>> {
 fn save_series(source: &Connection, new: &Connection) -> EngineResult<u64> {
     let from = source.query_row("SELECT compacted_to FROM wal_state", [], |row| row.get::<_, u64>(0));
     let from = unless_interrupted(from)?.unwrap_or(0);
-    let sql = "SELECT id, module_id, sensor, unit FROM series INDEXED BY series_by_name";
+    let sql = "SELECT id, module_id, sensor, channel, unit FROM series INDEXED BY series_by_name";
     let mut insert = new.prepare(
-        "INSERT OR IGNORE INTO series (id, module_id, sensor, unit, compacted_to) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR IGNORE INTO series (id, module_id, sensor, channel, unit, compacted_to)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     let mut saved = 0;
     let mut all = || -> rusqlite::Result<()> {
         let mut rows = source.prepare(sql)?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
-            let (id, unit): (i64, String) = (row.get(0)?, row.get(3)?);
+            let (id, unit): (i64, String) = (row.get(0)?, row.get(4)?);
             let (module, sensor): (String, String) = (row.get(1)?, row.get(2)?);
-            saved += insert.execute(params![id, module, sensor, unit, from]).unwrap_or(0) as u64;
+            let channel: String = row.get(3)?;
+            saved += insert.execute(params![id, module, sensor, channel, unit, from]).unwrap_or(0) as u64;
         }
         Ok(())
     };

@@ -89,9 +89,8 @@ fn faults(db: &Connection, deep: bool) -> Result<Vec<String>> {
     Ok(faults)
 }
 
-const CHUNK_BODIES: &str =
-    "SELECT body, module_id, sensor, first_us, last_us FROM chunks JOIN series ON series.id = series_id";
-const BLOCK_BODIES: &str = "SELECT body, module_id, sensor, first_us, last_us FROM rollup_blocks JOIN series ON series.id = series_id";
+const CHUNK_BODIES: &str = "SELECT body, module_id, sensor, channel, first_us, last_us FROM chunks JOIN series ON series.id = series_id";
+const BLOCK_BODIES: &str = "SELECT body, module_id, sensor, channel, first_us, last_us FROM rollup_blocks JOIN series ON series.id = series_id";
 
 /// The bodies whose checksum is wrong.
 fn damaged_bodies(
@@ -107,8 +106,12 @@ fn damaged_bodies(
         while let Some(row) = rows.next()? {
             if is_damaged(row.get_ref(0)?.as_blob()?) && faults.len() < FAULTS {
                 let (module, sensor): (String, String) = (row.get(1)?, row.get(2)?);
-                let (first, last) = (moment(row, 3)?, moment(row, 4)?);
-                faults.push(format!("{what} of {module}/{sensor} from {first} to {last} are damaged"));
+                let channel: String = row.get(3)?;
+                let slash = if channel.is_empty() { "" } else { "/" };
+                let (first, last) = (moment(row, 4)?, moment(row, 5)?);
+                faults.push(format!(
+                    "{what} of {module}/{sensor}{slash}{channel} from {first} to {last} are damaged"
+                ));
             }
         }
         Ok(faults)

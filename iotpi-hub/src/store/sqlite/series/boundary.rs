@@ -2,21 +2,35 @@
 
 use std::cmp::Ordering;
 
-use iotpi_core::{ModuleId, Quantity};
+use iotpi_core::{Channel, ModuleId, Quantity, Reading};
+use serde::{Deserialize, Serialize};
+
+/// The origin of a series, which distinguishes it from others of its type: the module, and a channel of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    pub(crate) module_id: ModuleId,
+    pub(crate) channel: Option<Channel>,
+}
+
+impl Origin {
+    pub(crate) fn of(reading: &Reading) -> Self {
+        Self { module_id: reading.module_id.clone(), channel: reading.channel.clone() }
+    }
+}
 
 /// The names of a series, shared by its records.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Name {
-    pub(crate) module_id: ModuleId,
+    pub(crate) origin: Origin,
     pub(crate) quantity: Quantity,
 }
 
-/// A boundary in the order of a type's records, by time and then module: before or after all records of one
-/// module and microsecond, or before all records of a microsecond.
+/// A boundary in the order of a type's records, by time and then origin: before or after all records of one
+/// source and microsecond, or before all records of a microsecond.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Boundary {
     pub(crate) us: i64,
-    pub(crate) module: Option<ModuleId>,
+    pub(crate) origin: Option<Origin>,
     pub(crate) behind: bool,
 }
 
@@ -26,24 +40,24 @@ impl Boundary {
 
     /// Before the records of this microsecond.
     pub(crate) const fn at(us: i64) -> Self {
-        Self { us, module: None, behind: false }
+        Self { us, origin: None, behind: false }
     }
 
-    /// Before the records of this module and microsecond.
-    pub(crate) fn before(us: i64, module: ModuleId) -> Self {
-        Self { us, module: Some(module), behind: false }
+    /// Before the records of this origin and microsecond.
+    pub(crate) fn before(us: i64, origin: Origin) -> Self {
+        Self { us, origin: Some(origin), behind: false }
     }
 
-    /// After the records of this module and microsecond.
-    pub(crate) fn behind(us: i64, module: ModuleId) -> Self {
-        Self { us, module: Some(module), behind: true }
+    /// After the records of this origin and microsecond.
+    pub(crate) fn behind(us: i64, origin: Origin) -> Self {
+        Self { us, origin: Some(origin), behind: true }
     }
 
-    /// Whether the boundary is before a record of this module and microsecond.
-    pub(crate) fn is_before(&self, us: i64, module: &ModuleId) -> bool {
-        let record = self.us.cmp(&us).then_with(|| match &self.module {
+    /// Whether the boundary is before a record of this origin and microsecond.
+    pub(crate) fn is_before(&self, us: i64, origin: &Origin) -> bool {
+        let record = self.us.cmp(&us).then_with(|| match &self.origin {
             None => Ordering::Less,
-            Some(of) => of.cmp(module).then(if self.behind { Ordering::Greater } else { Ordering::Less }),
+            Some(of) => of.cmp(origin).then(if self.behind { Ordering::Greater } else { Ordering::Less }),
         });
         record == Ordering::Less
     }

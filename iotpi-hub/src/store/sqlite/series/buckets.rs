@@ -3,10 +3,10 @@
 
 use std::{ops::Range, time::Duration};
 
-use iotpi_core::{Bucket, ModuleId, Timestamp};
+use iotpi_core::{Bucket, Timestamp};
 
 use super::{
-    boundary::Boundary,
+    boundary::{Boundary, Origin},
     bucket_sums::start_of,
     memtable::AllSeries,
     sum::{EARLIEST, LATEST},
@@ -29,8 +29,8 @@ pub(crate) struct Step {
     time: Range<i64>,
     /// The range of the step's buckets, from the start of the first to the end of the last.
     buckets: Range<i64>,
-    /// Only modules after this one, and at most `series` series.
-    pub(crate) after: Option<ModuleId>,
+    /// Only series after this origin, and at most `series` of them.
+    pub(crate) after: Option<Origin>,
     pub(crate) series: usize,
     /// The maximum number of buckets of each series.
     pub(crate) most: usize,
@@ -40,12 +40,12 @@ impl Step {
     /// The result of the step, to be kept for other queries.
     pub(crate) fn run(&self, summed: &Summed) -> SumRun {
         let first = self.buckets.start;
-        let behind = |module: &ModuleId| Boundary::behind(first, module.clone());
+        let behind = |origin: &Origin| Boundary::behind(first, origin.clone());
         let until = match (summed.sums.last(), &summed.stopped_at) {
             (Some(last), _) if summed.sums.len() == self.most => {
-                Boundary::behind(last.start, last.name.module_id.clone())
+                Boundary::behind(last.start, last.name.origin.clone())
             }
-            (_, Some(module)) => behind(module),
+            (_, Some(origin)) => behind(origin),
             _ if !summed.goes_on && self.after.is_none() => Boundary::LAST,
             _ => Boundary::at(self.buckets.end),
         };
@@ -58,8 +58,8 @@ impl Step {
 #[derive(Debug, Default)]
 pub(crate) struct Summed {
     pub(crate) sums: Vec<SeriesSum>,
-    /// The last module that was read, unless the step read all.
-    pub(crate) stopped_at: Option<ModuleId>,
+    /// The last origin that was read, unless the step read all.
+    pub(crate) stopped_at: Option<Origin>,
     /// Whether one of the series has records after the step.
     pub(crate) goes_on: bool,
 }
@@ -73,15 +73,15 @@ pub(crate) struct BucketPager {
     width_us: i64,
     since: i64,
     until: i64,
-    /// The next bucket, and the module after which to continue in it.
+    /// The next bucket, and the origin after which to continue in it.
     next: i64,
-    after: Option<ModuleId>,
+    after: Option<Origin>,
     /// The number of buckets in a step.
     buckets: i64,
     series: usize,
     most: usize,
     goes_on: bool,
-    /// Whether some modules of the first bucket were on the last page.
+    /// Whether some series of the first bucket were on the last page.
     is_part: bool,
     /// The number of sums of the current buckets so far.
     in_step: usize,
@@ -106,11 +106,11 @@ impl BucketPager {
         let (since, until) = (asked.start.max(EARLIEST), asked.end.min(LATEST));
         let mut next = start_of(since.max(first_us.unwrap_or(EARLIEST)), width_us);
         let mut after = None;
-        if let Some((start, module)) = list.key::<(i64, ModuleId)>(page)? {
-            // The last page ended within a bucket: the modules after its last one remain.
-            (next, after) = match &query.module_id {
-                None => (start, Some(module)),
-                Some(_) => (start.saturating_add(width_us), None),
+        if let Some((start, origin)) = list.key::<(i64, Origin)>(page)? {
+            // The last page ended within a bucket: the series after its last one remain.
+            (next, after) = match query.module_id.is_some() && series <= 1 {
+                false => (start, Some(origin)),
+                true => (start.saturating_add(width_us), None),
             };
         }
         let most = cursor::limit(page) + 1;
@@ -138,19 +138,19 @@ impl BucketPager {
 
     /// Takes the sums that are in memory.
     pub(crate) fn take_kept(&mut self, series: &AllSeries) {
-        let Some(runs) = series.runs(&self.query.sensor).filter(|_| self.query.module_id.is_none()) else {
+        let Some(runs) = series.runs(&self.query.sensor).filter(|_| self.query.is_unrestricted()) else {
             return;
         };
         let time = self.since..self.until;
         while self.found.len() < self.most && self.next < self.until {
             let edge = match &self.after {
-                Some(module) => Boundary::behind(self.next, module.clone()),
+                Some(origin) => Boundary::behind(self.next, origin.clone()),
                 None => Boundary::at(self.next),
             };
             let Some(run) = runs.sums(self.width_us, &edge, &time) else { return };
             let (sums, until) = run.behind(&edge, &time, self.most - self.found.len());
             self.found.extend_from_slice(sums);
-            (self.next, self.after) = (until.us, until.module);
+            (self.next, self.after) = (until.us, until.origin);
             self.is_part = self.after.is_some();
             self.buckets = 0;
         }
@@ -163,7 +163,7 @@ impl BucketPager {
             return None;
         }
         let usual = i64::try_from(remaining / self.series).unwrap_or(i64::MAX).max(1);
-        // A bucket with some modules on the last page is a step of its own.
+        // A bucket with some series on the last page is a step of its own.
         self.buckets = if self.after.is_some() { 1 } else { usual.max(self.buckets) };
         if self.series == 1 && self.after.is_none() {
             self.buckets = i64::MAX;
@@ -177,7 +177,7 @@ impl BucketPager {
             time: self.since..self.until,
             buckets: self.next..until,
             after: self.after.clone(),
-            // Each series has at most one sum in a bucket, so this many series, by module, are enough.
+            // Each series has at most one sum in a bucket, so this many series, in order, are enough.
             series: if self.buckets == 1 { remaining } else { usize::MAX },
             most: remaining,
         })
@@ -188,8 +188,8 @@ impl BucketPager {
         self.in_step += summed.sums.len();
         self.found.extend(summed.sums);
         self.goes_on |= summed.goes_on;
-        if let Some(module) = summed.stopped_at {
-            self.after = Some(module);
+        if let Some(origin) = summed.stopped_at {
+            self.after = Some(origin);
             return;
         }
         self.after = None;
@@ -209,8 +209,9 @@ impl BucketPager {
         self.found.truncate(self.most);
         let kind = self.query.sensor;
         let bucket = |SeriesSum { start, name, sum }: SeriesSum| Bucket {
-            module_id: name.module_id.clone(),
+            module_id: name.origin.module_id.clone(),
             kind: kind.clone(),
+            channel: name.origin.channel.clone(),
             unit: name.quantity.unit(),
             start: Timestamp::from_micros(start),
             avg: sum.avg(),
@@ -220,6 +221,8 @@ impl BucketPager {
             missing: sum.missing,
         };
         let found = self.found.into_iter().map(bucket).collect();
-        self.list.page(found, &self.request, |bucket| (bucket.start.as_micros(), bucket.module_id.clone()))
+        let origin =
+            |bucket: &Bucket| Origin { module_id: bucket.module_id.clone(), channel: bucket.channel.clone() };
+        self.list.page(found, &self.request, |bucket| (bucket.start.as_micros(), origin(bucket)))
     }
 }

@@ -1,6 +1,6 @@
 //! Gaps: readings that a module reported as lost.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use iotpi_core::{Gap, GapReason, ModuleId, NewGap, SeriesDelivery};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -11,7 +11,7 @@ use super::{
     point::Point,
 };
 use crate::store::sqlite::{
-    columns::{moment, parsed, word},
+    columns::{channel, channel_text, moment, parsed, word},
     failure::EngineResult,
     modules,
 };
@@ -35,19 +35,20 @@ pub(crate) fn record(db: &Connection, module: &ModuleId, gap: &NewGap, now: Now)
     db.prepare_cached("DELETE FROM gaps WHERE module_id = ?1 AND epoch = ?2 AND first_seq = ?3")?
         .execute(params![module.as_str(), gap.epoch, gap.first_seq])?;
     let mut insert = db.prepare_cached(
-        "INSERT INTO gaps (module_id, epoch, first_seq, last_seq, sensor, since_us, until_us, lost, reason,
+        "INSERT INTO gaps (module_id, epoch, first_seq, last_seq, sensor, channel, since_us, until_us, lost, reason,
                            recorded_at_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
          ON CONFLICT DO UPDATE SET lost = lost + excluded.lost, since_us = min(since_us, excluded.since_us),
                                    until_us = max(until_us, excluded.until_us)",
     )?;
-    let mut keep = |sensor: &str, since: i64, until: i64, lost: u64| {
+    let mut keep = |sensor: &str, channel: &str, since: i64, until: i64, lost: u64| {
         insert.execute(params![
             module.as_str(),
             gap.epoch,
             gap.first_seq,
             gap.last_seq,
             sensor,
+            channel,
             since,
             until,
             lost,
@@ -57,14 +58,20 @@ pub(crate) fn record(db: &Connection, module: &ModuleId, gap: &NewGap, now: Now)
     };
     let mut unnamed = gap.lost();
     for series in &gap.series {
-        keep(series.kind.as_str(), series.since.as_micros(), series.until.as_micros(), series.lost)?;
+        keep(
+            series.kind.as_str(),
+            channel_text(series.channel.as_ref()),
+            series.since.as_micros(),
+            series.until.as_micros(),
+            series.lost,
+        )?;
         unnamed = unnamed.saturating_sub(series.lost);
     }
     if unnamed > 0 {
         // The time range of unknown series is that of the known ones.
         let since = gap.series.iter().map(|s| s.since).min().unwrap_or(now.wall);
         let until = gap.series.iter().map(|s| s.until).max().unwrap_or(now.wall);
-        keep("", since.as_micros(), until.as_micros(), unnamed)?;
+        keep("", "", since.as_micros(), until.as_micros(), unnamed)?;
     }
     Ok(new)
 }
@@ -98,16 +105,18 @@ pub(crate) fn gaps(db: &Connection, query: &GapQuery, page: &PageRequest) -> Eng
     let list = List::new("gaps", query);
     let (after, after_id) = list.key::<(i64, i64)>(page)?.unwrap_or((i64::MIN, i64::MIN));
     let mut statement = db.prepare_cached(
-        "SELECT id, module_id, sensor, since_us, until_us, lost, reason, recorded_at_us FROM gaps
+        "SELECT id, module_id, sensor, channel, since_us, until_us, lost, reason, recorded_at_us FROM gaps
          WHERE (since_us, id) > (?1, ?2) AND (?3 IS NULL OR module_id = ?3)
-           AND (?4 IS NULL OR sensor IN (?4, '')) AND until_us >= ?5 AND since_us < ?6
-         ORDER BY since_us, id LIMIT ?7",
+           AND (?4 IS NULL OR sensor IN (?4, '')) AND (?5 IS NULL OR channel = ?5 OR sensor = '')
+           AND until_us >= ?6 AND since_us < ?7
+         ORDER BY since_us, id LIMIT ?8",
     )?;
     let wanted = params![
         after,
         after_id,
         query.module_id.as_ref().map(ModuleId::as_str),
         query.sensor.as_ref().map(iotpi_core::SensorType::as_str),
+        query.channel.as_ref().map(|only| channel_text(only.channel())),
         query.since.map_or(i64::MIN, iotpi_core::Timestamp::as_micros),
         query.until.map_or(i64::MAX, iotpi_core::Timestamp::as_micros),
         cursor::limit(page) + 1,
@@ -167,15 +176,16 @@ fn gap(row: &Row<'_>) -> rusqlite::Result<Gap> {
     Ok(Gap {
         module_id: parsed(row, 1)?,
         kind: if named { Some(parsed(row, 2)?) } else { None },
-        since: moment(row, 3)?,
-        until: moment(row, 4)?,
-        lost: row.get(5)?,
-        reason: word(row, 6, &GapReason::ALL, GapReason::as_str)?,
-        recorded_at: moment(row, 7)?,
+        channel: channel(row, 3)?,
+        since: moment(row, 4)?,
+        until: moment(row, 5)?,
+        lost: row.get(6)?,
+        reason: word(row, 7, &GapReason::ALL, GapReason::as_str)?,
+        recorded_at: moment(row, 8)?,
     })
 }
 
-/// The accounts of a module's series, by type.
+/// The accounts of a module's series, in the order of their keys.
 pub(crate) fn by_series(
     db: &Connection,
     memtable: &Memtable,
@@ -185,21 +195,24 @@ pub(crate) fn by_series(
         let numbered = |points: &[Point]| points.iter().filter(|point| point.numbered).count() as u64;
         let count = |one: &Series| {
             let (frozen, cut, fresh) = one.uncompacted();
-            (one.id, one.name.quantity.name(), cut, numbered(frozen), numbered(fresh))
+            (one.id, Arc::clone(&one.name), cut, numbered(frozen), numbered(fresh))
         };
         series.after(None, Some(module)).map(count).collect::<Vec<_>>()
     })?;
     let mut series = db.prepare_cached("SELECT compacted_to, received FROM series WHERE id = ?1")?;
-    let mut gaps =
-        db.prepare_cached("SELECT coalesce(sum(lost), 0) FROM gaps WHERE module_id = ?1 AND sensor = ?2")?;
+    let mut gaps = db.prepare_cached(
+        "SELECT coalesce(sum(lost), 0) FROM gaps WHERE module_id = ?1 AND sensor = ?2 AND channel = ?3",
+    )?;
     let mut accounts = Vec::with_capacity(waiting.len());
-    for (row, kind, cut, frozen, fresh) in waiting {
+    for (row, name, cut, frozen, fresh) in waiting {
         let found = series.query_row([row], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?)));
         let Some((compacted_to, received)) = found.optional()? else { continue };
         // Records that are being compacted may be in chunks already.
         let received = received + fresh + if compacted_to >= cut { 0 } else { frozen };
-        let lost: u64 = gaps.query_row(params![module.as_str(), kind.as_str()], |row| row.get(0))?;
-        accounts.push(SeriesDelivery { kind, expected: received + lost, received, lost });
+        let (kind, channel) = (name.quantity.name(), name.origin.channel.clone());
+        let series = params![module.as_str(), kind.as_str(), channel_text(channel.as_ref())];
+        let lost: u64 = gaps.query_row(series, |row| row.get(0))?;
+        accounts.push(SeriesDelivery { kind, channel, expected: received + lost, received, lost });
     }
     Ok(accounts)
 }

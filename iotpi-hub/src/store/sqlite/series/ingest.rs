@@ -30,7 +30,7 @@ use crate::{
     store::{
         Now, Recorded, SeriesKey, Steady, StoreError,
         sqlite::{
-            columns::parsed,
+            columns::{channel, channel_text, parsed},
             failure::{EngineError, EngineResult, Failure},
             modules,
         },
@@ -121,7 +121,7 @@ impl Ingest {
         let memtable = Arc::new(Memtable::default());
         let mut compacted_to = HashMap::new();
         let mut series = db.prepare(
-            "SELECT id, module_id, sensor, unit, compacted_to,
+            "SELECT id, module_id, sensor, channel, unit, compacted_to,
                     (SELECT min(first_us) FROM chunks WHERE series_id = series.id),
                     (SELECT last_us FROM chunks WHERE series_id = series.id ORDER BY first_us DESC, id DESC LIMIT 1)
              FROM series WHERE module_id <> ?1",
@@ -129,10 +129,11 @@ impl Ingest {
         let mut rows = series.query([REMOVED])?;
         while let Some(row) = rows.next()? {
             let (id, sensor): (i64, SensorType) = (row.get(0)?, parsed(row, 2)?);
-            let quantity = Quantity::new(sensor.clone(), parsed(row, 3)?);
-            let chunks_us = row.get::<_, Option<i64>>(5)?.zip(row.get(6)?);
-            memtable.add_series(id, SeriesKey { module_id: parsed(row, 1)?, sensor }, quantity, chunks_us);
-            compacted_to.insert(id, row.get::<_, u64>(4)?);
+            let quantity = Quantity::new(sensor.clone(), parsed(row, 4)?);
+            let chunks_us = row.get::<_, Option<i64>>(6)?.zip(row.get(7)?);
+            let key = SeriesKey { module_id: parsed(row, 1)?, sensor, channel: channel(row, 3)? };
+            memtable.add_series(id, key, quantity, chunks_us);
+            compacted_to.insert(id, row.get::<_, u64>(5)?);
         }
         let mut dedup = Dedup::load(db)?;
         let from = db.query_row("SELECT compacted_to FROM wal_state", [], |row| row.get(0))?;
@@ -239,7 +240,7 @@ impl Ingest {
     fn known_series(&self, readings: &[Reading]) -> Vec<Option<(i64, Unit)>> {
         self.memtable.read(|all| {
             let known = |reading: &Reading| {
-                let series = all.find(&reading.module_id, reading.quantity.name_str())?;
+                let series = all.of_reading(reading)?;
                 let is_removed = self.pending.removed_modules.contains(&reading.module_id);
                 (!is_removed).then(|| (series.id, series.unit()))
             };
@@ -324,7 +325,7 @@ impl Ingest {
         now: Now,
         recorded: &mut Recorded,
     ) -> EngineResult<(i64, Unit)> {
-        let key = SeriesKey { module_id: reading.module_id.clone(), sensor: reading.quantity.name() };
+        let key = SeriesKey::of(reading);
         let created = self.pending.series.iter().rev().find(|(created, ..)| *created == key);
         if let Some((_, id, quantity)) = created {
             return Ok((*id, quantity.unit()));
@@ -339,9 +340,12 @@ impl Ingest {
         }
         // The id may have been that of a removed series, whose entries in the WAL are not this one's.
         let sql =
-            "INSERT INTO series (module_id, sensor, unit, compacted_to) VALUES (?1, ?2, ?3, ?4) RETURNING id";
+            "INSERT INTO series (module_id, sensor, channel, unit, compacted_to) VALUES (?1, ?2, ?3, ?4, ?5)
+             RETURNING id";
         let unit = reading.quantity.unit();
-        let row = params![key.module_id.as_str(), key.sensor.as_str(), unit.as_str(), self.wal.next_id()];
+        let channel = channel_text(key.channel.as_ref());
+        let row =
+            params![key.module_id.as_str(), key.sensor.as_str(), channel, unit.as_str(), self.wal.next_id()];
         let id = db.prepare_cached(sql)?.query_row(row, |row| row.get(0))?;
         self.pending.series.push((key, id, reading.quantity.clone()));
         Ok((id, unit))

@@ -12,11 +12,11 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use iotpi_core::{ModuleId, Quantity, SensorType, Unit};
+use iotpi_core::{ModuleId, Quantity, Reading, SensorType, Unit};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{
-    boundary::{Boundary, Name},
+    boundary::{Boundary, Name, Origin},
     point::{Point, merged},
     runs::{self, Run, Runs, Ticket},
     sum_runs::SumRun,
@@ -33,7 +33,7 @@ pub(crate) struct Memtable(RwLock<AllSeries>);
 #[derive(Debug, Default)]
 pub(crate) struct AllSeries {
     by_id: HashMap<i64, Series>,
-    by_key: BTreeMap<(ModuleId, SensorType), i64>,
+    by_key: BTreeMap<SeriesKey, i64>,
     by_sensor: HashMap<SensorType, SensorSeries>,
     records: usize,
 }
@@ -41,7 +41,7 @@ pub(crate) struct AllSeries {
 /// The series of a sensor type.
 #[derive(Debug, Default)]
 struct SensorSeries {
-    rows: BTreeMap<ModuleId, i64>,
+    rows: BTreeMap<Origin, i64>,
     runs: Runs,
     /// A lower bound of the first record's time, once a query has looked it up.
     first_us: Option<i64>,
@@ -186,13 +186,14 @@ impl Memtable {
         chunks_us: Option<(i64, i64)>,
     ) {
         let mut series = self.lock_write();
-        let SeriesKey { module_id, sensor } = key;
-        series.by_key.insert((module_id.clone(), sensor.clone()), row);
+        series.by_key.insert(key.clone(), row);
+        let SeriesKey { module_id, sensor, channel } = key;
+        let origin = Origin { module_id, channel };
         let of_sensor = series.by_sensor.entry(sensor).or_default();
-        of_sensor.rows.insert(module_id.clone(), row);
+        of_sensor.rows.insert(origin.clone(), row);
         of_sensor.last_us = of_sensor.last_us.max(chunks_us.map(|(_, last)| last));
         let (frozen, active) = (Vec::new(), Vec::new());
-        let name = Arc::new(Name { module_id, quantity });
+        let name = Arc::new(Name { origin, quantity });
         let one = Series { id: row, name, newest: None, chunks_us, frozen, frozen_to: 0, active };
         series.by_id.insert(row, one);
     }
@@ -220,11 +221,12 @@ impl Memtable {
         let gone: Vec<_> = series.of_module(module).map(|(key, row)| (key.clone(), *row)).collect();
         for (key, row) in gone {
             series.by_key.remove(&key);
-            if let Some(of_sensor) = series.by_sensor.get_mut(&key.1) {
-                of_sensor.rows.remove(module);
+            let SeriesKey { module_id, sensor, channel } = key;
+            if let Some(of_sensor) = series.by_sensor.get_mut(&sensor) {
+                of_sensor.rows.remove(&Origin { module_id, channel });
                 of_sensor.runs.remove(module);
                 if of_sensor.rows.is_empty() {
-                    series.by_sensor.remove(&key.1);
+                    series.by_sensor.remove(&sensor);
                 }
             }
             if let Some(one) = series.by_id.remove(&row) {
@@ -325,12 +327,24 @@ impl AllSeries {
     }
 
     /// The series with this key.
-    pub(crate) fn find(&self, module: &ModuleId, sensor: &str) -> Option<&Series> {
-        let row = self.by_sensor.get(sensor)?.rows.get(module)?;
-        self.by_id.get(row)
+    pub(crate) fn get(&self, key: &SeriesKey) -> Option<&Series> {
+        self.by_id.get(self.by_key.get(key)?)
     }
 
-    /// The series of a sensor type, by module.
+    /// The series of a reading.
+    pub(crate) fn of_reading(&self, reading: &Reading) -> Option<&Series> {
+        let of_sensor = self.by_sensor.get(reading.quantity.name_str())?;
+        self.by_id.get(of_sensor.rows.get(&Origin::of(reading))?)
+    }
+
+    /// The series that a restricted query matches, if it is a single one.
+    pub(crate) fn single<'a>(&'a self, query: &'a ReadingQuery) -> Option<&'a Series> {
+        let mut matching = self.matching_after(query, None);
+        let first = matching.next().filter(|_| !query.is_unrestricted())?;
+        matching.next().is_none().then_some(first)
+    }
+
+    /// The series of a sensor type, by origin.
     pub(crate) fn of_sensor<'a>(&'a self, sensor: &SensorType) -> impl Iterator<Item = &'a Series> {
         let rows = self.by_sensor.get(sensor).into_iter().flat_map(|of_sensor| of_sensor.rows.values());
         rows.filter_map(|row| self.by_id.get(row))
@@ -346,31 +360,33 @@ impl AllSeries {
         self.by_sensor.get(sensor).and_then(|of_sensor| of_sensor.last_us).is_none_or(|last| last < edge.us)
     }
 
-    /// All series, or those of one module, by module, then type, after a key.
+    /// The keys of all series, in order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &SeriesKey> {
+        self.by_key.keys()
+    }
+
+    /// All series, or those of one module, in the order of their keys, after a key.
     pub(crate) fn after<'a>(
         &'a self,
-        after: Option<&(ModuleId, SensorType)>,
+        after: Option<&SeriesKey>,
         module: Option<&'a ModuleId>,
     ) -> impl Iterator<Item = &'a Series> {
         let first = match (after, module) {
-            (Some(after), Some(module)) if after.0 < *module => Bound::Included(first_of(module)),
+            (Some(after), Some(module)) if after.module_id < *module => Bound::Included(first_of(module)),
             (Some(after), _) => Bound::Excluded(after.clone()),
             (None, Some(module)) => Bound::Included(first_of(module)),
             (None, None) => Bound::Unbounded,
         };
         self.by_key
             .range((first, Bound::Unbounded))
-            .take_while(move |((of, _), _)| module.is_none_or(|module| of == module))
+            .take_while(move |(key, _)| module.is_none_or(|module| key.module_id == *module))
             .filter_map(|(_, row)| self.by_id.get(row))
     }
 
-    fn of_module<'a>(
-        &'a self,
-        module: &'a ModuleId,
-    ) -> impl Iterator<Item = (&'a (ModuleId, SensorType), &'a i64)> {
+    fn of_module<'a>(&'a self, module: &'a ModuleId) -> impl Iterator<Item = (&'a SeriesKey, &'a i64)> {
         self.by_key
             .range((Bound::Included(first_of(module)), Bound::Unbounded))
-            .take_while(move |((of, _), _)| of == module)
+            .take_while(move |(key, _)| key.module_id == *module)
     }
 
     /// A lower bound of the first record's time of a sensor type; `None` if no query has looked it up.
@@ -383,28 +399,35 @@ impl AllSeries {
 
     /// The number of series that match a query.
     pub(crate) fn count(&self, query: &ReadingQuery) -> usize {
-        match (&query.module_id, self.by_sensor.get(&query.sensor)) {
-            (_, None) => 0,
-            (Some(_), Some(_)) => 1,
-            (None, Some(of_sensor)) => of_sensor.rows.len(),
+        match self.by_sensor.get(&query.sensor) {
+            Some(of_sensor) if query.is_unrestricted() => of_sensor.rows.len(),
+            _ => self.matching_after(query, None).count(),
         }
     }
 
-    /// The series that match a query, by module, after a module.
+    /// The series that match a query, by origin, after an origin.
     pub(crate) fn matching_after<'a>(
         &'a self,
         query: &'a ReadingQuery,
-        after: Option<&'a ModuleId>,
+        after: Option<&Origin>,
     ) -> impl Iterator<Item = &'a Series> {
-        let wanted = query.module_id.as_ref();
-        let one = wanted.filter(|module| after.is_none_or(|after| *module > after));
-        let one = one.and_then(|module| self.find(module, query.sensor.as_str()));
-        let of_sensor = self.by_sensor.get(&query.sensor).filter(|_| query.module_id.is_none());
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let all = of_sensor.into_iter().flat_map(move |of_sensor| {
-            of_sensor.rows.range::<ModuleId, _>((from, Bound::Unbounded)).map(|(_, row)| row)
-        });
-        one.into_iter().chain(all.filter_map(|row| self.by_id.get(row)))
+        let module = query.module_id.as_ref();
+        let first = module.map(|module| Origin { module_id: module.clone(), channel: None });
+        let from = match (after, first) {
+            (Some(after), first) if first.as_ref().is_none_or(|first| first <= after) => {
+                Bound::Excluded(after.clone())
+            }
+            (_, Some(first)) => Bound::Included(first),
+            (_, None) => Bound::Unbounded,
+        };
+        let of_sensor = self.by_sensor.get(&query.sensor).into_iter();
+        of_sensor
+            .flat_map(move |of_sensor| of_sensor.rows.range((from.clone(), Bound::Unbounded)))
+            .take_while(move |(origin, _)| module.is_none_or(|module| origin.module_id == *module))
+            .filter(|(origin, _)| {
+                query.channel.as_ref().is_none_or(|only| only.matches(origin.channel.as_ref()))
+            })
+            .filter_map(|(_, row)| self.by_id.get(row))
     }
 }
 
@@ -415,7 +438,7 @@ pub(crate) fn compacted_to(db: &Connection, row: i64) -> EngineResult<Option<u64
 }
 
 /// The smallest key of the module.
-fn first_of(module: &ModuleId) -> (ModuleId, SensorType) {
-    let first = SensorType::new("0").expect("an id");
-    (module.clone(), first)
+fn first_of(module: &ModuleId) -> SeriesKey {
+    let sensor = SensorType::new("0").expect("an id");
+    SeriesKey { module_id: module.clone(), sensor, channel: None }
 }

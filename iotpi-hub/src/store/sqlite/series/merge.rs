@@ -1,4 +1,4 @@
-//! Merges the records of a sensor type over all its series, in order, from memory and chunks.
+//! Merges the records of several series of a sensor type, in order, from memory and chunks.
 //!
 //! The series are visited in the order of their next possible records, until no remaining series can
 //! contribute: a page of 100 opens the chunks that may contain one of the 100, and no others. It keeps a few
@@ -10,7 +10,6 @@ use std::{
     sync::Arc,
 };
 
-use iotpi_core::SensorType;
 use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
 use super::{
@@ -20,25 +19,24 @@ use super::{
     point::Point,
     runs::{MAX_RECORDS, Record, Run, Ticket},
 };
-use crate::store::sqlite::failure::EngineResult;
+use crate::store::{ReadingQuery, sqlite::failure::EngineResult};
 
 /// The request of a merge: at least `want` records, if there are as many between the boundaries.
 #[derive(Debug, Clone)]
 pub(crate) struct MergeRequest {
-    pub(crate) sensor: SensorType,
+    /// The series, and the order: forwards from `from`, or backwards from `until`. Its times are not used.
+    pub(crate) query: ReadingQuery,
     pub(crate) from: Boundary,
     pub(crate) until: Boundary,
-    /// Forwards from `from`; otherwise backwards from `until`.
-    pub(crate) ascending: bool,
     pub(crate) want: usize,
 }
 
-/// The position of a record in the requested order: its microsecond, then the rank of its module. Both are
+/// The position of a record in the requested order: its microsecond, then the rank of its series. Both are
 /// negated when the newest comes first, so that the smaller one always comes first.
 type Key = (i64, i64);
 
-/// Merges, keeps the run for the next query, and returns it: it begins at the requested boundary and is
-/// complete. Returns `None` if such a run exists by now.
+/// Merges and returns a run: it begins at the requested boundary and is complete. A run of all series is kept
+/// for the next query. Returns `None` if such a run exists by now.
 ///
 /// # Errors
 /// SQLite's; damage if a chunk cannot be decoded.
@@ -47,10 +45,10 @@ pub(crate) fn merge(
     memtable: &Memtable,
     wanted: &MergeRequest,
 ) -> EngineResult<Option<Run>> {
-    let edge = if wanted.ascending { &wanted.from } else { &wanted.until };
-    let is_kept =
-        |series: &AllSeries| series.runs(&wanted.sensor)?.beside(edge, wanted.ascending).map(|_| ());
-    if memtable.read(is_kept).is_some() {
+    let (sensor, ascending) = (&wanted.query.sensor, wanted.query.ascending);
+    let edge = if ascending { &wanted.from } else { &wanted.until };
+    let is_kept = |series: &AllSeries| series.runs(sensor)?.beside(edge, ascending).map(|_| ());
+    if wanted.query.is_unrestricted() && memtable.read(is_kept).is_some() {
         return Ok(None);
     }
     let mut begun = None;
@@ -60,9 +58,9 @@ pub(crate) fn merge(
         merge.visit(db)?;
         Ok(Some(merge.run()))
     });
-    let kept = merged.as_ref().ok().and_then(Option::as_ref).map(copy);
     if let Some(ticket) = begun {
-        memtable.end_merge(&wanted.sensor, ticket, kept);
+        let kept = merged.as_ref().ok().and_then(Option::as_ref).map(copy);
+        memtable.end_merge(sensor, ticket, kept);
     }
     let nothing = || Run::new(wanted.from.clone(), wanted.until.clone(), Vec::new());
     Ok(Some(merged?.unwrap_or_else(nothing)))
@@ -134,14 +132,16 @@ impl Merge {
     /// Takes the records in memory. Called under the lock of the memtable: copies a few thousand records at
     /// most.
     fn begin(all: &AllSeries, wanted: &MergeRequest, begun: &mut Option<Ticket>) -> Option<Self> {
-        *begun = Some(all.runs(&wanted.sensor)?.begin());
+        let runs = all.runs(&wanted.query.sensor)?;
+        *begun = wanted.query.is_unrestricted().then(|| runs.begin());
+        let ascending = wanted.query.ascending;
         let mut merge = Self {
-            ascending: wanted.ascending,
+            ascending,
             want: wanted.want.max(1),
             edges: (wanted.from.clone(), wanted.until.clone()),
             start: (i64::MIN, i64::MIN),
             end: (i64::MAX, i64::MAX),
-            names: all.of_sensor(&wanted.sensor).map(|one| Arc::clone(&one.name)).collect(),
+            names: all.matching_after(&wanted.query, None).map(|one| Arc::clone(&one.name)).collect(),
             found: Vec::new(),
             floor: (i64::MAX, i64::MAX),
             crowded: 2 * wanted.want.max(MAX_RECORDS),
@@ -153,11 +153,11 @@ impl Merge {
         };
         let (from, until) = (merge.rank(&wanted.from), merge.rank(&wanted.until));
         // Before the group at a boundary, or after the one before it.
-        (merge.start, merge.end) = match wanted.ascending {
+        (merge.start, merge.end) = match ascending {
             true => ((wanted.from.us, from), (wanted.until.us, until)),
             false => ((!wanted.until.us, !until + 1), (!wanted.from.us, !from + 1)),
         };
-        for (rank, one) in (0..).zip(all.of_sensor(&wanted.sensor)) {
+        for (rank, one) in (0..).zip(all.matching_after(&wanted.query, None)) {
             let (frozen, cut, fresh) = one.uncompacted();
             if !frozen.is_empty() {
                 merge.cuts.push((rank, one.id, cut));
@@ -170,9 +170,9 @@ impl Merge {
             let first = ends.into_iter().flatten().map(|(first, _)| first).min();
             let last = ends.into_iter().flatten().map(|(_, last)| last).max();
             if let (Some(first), Some(last)) = (first, last)
-                && merge.key(if wanted.ascending { last } else { first }, rank) >= merge.start
+                && merge.key(if ascending { last } else { first }, rank) >= merge.start
             {
-                let earliest = merge.key(if wanted.ascending { first } else { last }, rank).max(merge.start);
+                let earliest = merge.key(if ascending { first } else { last }, rank).max(merge.start);
                 merge.open.push(Reverse((earliest, merge.series.len())));
                 merge.series.push(Open { row: one.id, rank, visited: 0, next: Next::First });
             }
@@ -180,10 +180,10 @@ impl Merge {
         Some(merge)
     }
 
-    /// The number of modules before a boundary within its microsecond.
+    /// The number of series before a boundary within its microsecond.
     fn rank(&self, edge: &Boundary) -> i64 {
-        let Some(module) = &edge.module else { return 0 };
-        let before = |name: &Arc<Name>| name.module_id < *module || edge.behind && name.module_id == *module;
+        let Some(origin) = &edge.origin else { return 0 };
+        let before = |name: &Arc<Name>| name.origin < *origin || edge.behind && name.origin == *origin;
         i64::try_from(self.names.partition_point(before)).unwrap_or(i64::MAX)
     }
 
@@ -362,11 +362,10 @@ impl Merge {
     fn edge(&self, (us, rank): Key) -> Boundary {
         match usize::try_from(rank).ok().and_then(|rank| self.names.get(rank)) {
             _ if rank <= 0 => Boundary::at(us),
-            Some(name) => Boundary::before(us, name.module_id.clone()),
-            None => self
-                .names
-                .last()
-                .map_or(Boundary::at(us), |name| Boundary::behind(us, name.module_id.clone())),
+            Some(name) => Boundary::before(us, name.origin.clone()),
+            None => {
+                self.names.last().map_or(Boundary::at(us), |name| Boundary::behind(us, name.origin.clone()))
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! A page of a sensor type's records over all modules, collected from runs.
+//! A page of the records of several series of a sensor type, collected from runs.
 
 use std::cmp::Ordering;
 
@@ -29,7 +29,7 @@ pub(crate) struct ReadingPager {
     edge: Boundary,
     end: Boundary,
     most: usize,
-    /// Each record with the number of records of its module and microsecond that arrived before it.
+    /// Each record with the number of records of its origin and microsecond that arrived before it.
     found: Vec<(Record, u32)>,
 }
 
@@ -42,10 +42,10 @@ impl ReadingPager {
         let time = query.time_us();
         let (since, until) = (Boundary::at(time.start), Boundary::at(time.end));
         let (mut edge, end) = if query.ascending { (since, until) } else { (until, since) };
-        // The module and microsecond in which the last page ended may have more records.
+        // The origin and microsecond in which the last page ended may have more records.
         match after.clone() {
-            Some((us, module, _)) if query.ascending => edge = edge.max(Boundary::before(us, module)),
-            Some((us, module, _)) => edge = edge.min(Boundary::behind(us, module)),
+            Some((us, origin, _)) if query.ascending => edge = edge.max(Boundary::before(us, origin)),
+            Some((us, origin, _)) => edge = edge.min(Boundary::behind(us, origin)),
             None => {}
         }
         let most = cursor::limit(page) + 1;
@@ -58,7 +58,8 @@ impl ReadingPager {
         let runs = series.runs(&self.query.sensor)?;
         let ascending = self.query.ascending;
         while !self.is_whole() {
-            match runs.beside(&self.edge, ascending) {
+            // Runs are those of all series.
+            match runs.beside(&self.edge, ascending).filter(|_| self.query.is_unrestricted()) {
                 Some(run) => self.take(run),
                 None => {
                     let (from, until) = match ascending {
@@ -68,16 +69,11 @@ impl ReadingPager {
                     // The latest time moves with the clock: a run that ends there would serve no later query.
                     // A run that begins later still reaches the end without covering the needed records.
                     let is_free = ascending || runs.beside(&Boundary::LAST, false).is_none();
-                    let is_last = is_free && series.is_last(&self.query.sensor, &until);
+                    let is_last =
+                        is_free && self.query.is_unrestricted() && series.is_last(&self.query.sensor, &until);
                     let until = if is_last { Boundary::LAST } else { until };
                     let want = self.most - self.found.len();
-                    return Some(MergeRequest {
-                        sensor: self.query.sensor.clone(),
-                        from,
-                        until,
-                        ascending,
-                        want,
-                    });
+                    return Some(MergeRequest { query: self.query.clone(), from, until, want });
                 }
             }
         }
@@ -115,12 +111,12 @@ impl ReadingPager {
         }
     }
 
-    /// Takes the records of one module and microsecond.
+    /// Takes the records of one origin and microsecond.
     fn take_group(&mut self, group: &[Record]) {
         let remaining = self.most.saturating_sub(self.found.len());
         let Some(one) = group.first().filter(|_| remaining > 0) else { return };
-        let after = self.after.as_ref().map(|(us, module, ordinal)| {
-            let group = (one.point.taken_us, &one.name.module_id).cmp(&(*us, module));
+        let after = self.after.as_ref().map(|(us, origin, ordinal)| {
+            let group = (one.point.taken_us, &one.name.origin).cmp(&(*us, origin));
             (group, *ordinal)
         });
         let numbered = (0_u32..).zip(group).map(|(ordinal, record)| (record, ordinal));
@@ -140,9 +136,8 @@ impl ReadingPager {
 
     /// The page.
     pub(crate) fn page(self) -> Page<Reading> {
-        let key = |(record, ordinal): &(Record, u32)| {
-            (record.point.taken_us, record.name.module_id.clone(), *ordinal)
-        };
+        let key =
+            |(record, ordinal): &(Record, u32)| (record.point.taken_us, record.name.origin.clone(), *ordinal);
         self.list.page(self.found, &self.request, key).map(|(record, _)| record.reading())
     }
 }

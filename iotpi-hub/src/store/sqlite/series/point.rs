@@ -1,8 +1,9 @@
 //! A record of a series without the name of the series: the element of the WAL, of chunks and of the
 //! memtable.
 
-use iotpi_core::{ModuleId, Outcome, Quantity, Reading, TimeSource, Timestamp};
+use iotpi_core::{Outcome, Reading, TimeSource, Timestamp};
 
+use super::boundary::Name;
 use crate::store::Now;
 
 /// One record of a series. Records of one series are ordered by `taken_us`; those of one microsecond by arrival.
@@ -37,10 +38,11 @@ impl Point {
     }
 
     /// The reading of a stored record.
-    pub(crate) fn reading(self, module_id: ModuleId, quantity: Quantity) -> Reading {
+    pub(crate) fn reading(self, name: &Name) -> Reading {
         Reading {
-            module_id,
-            quantity,
+            module_id: name.origin.module_id.clone(),
+            quantity: name.quantity.clone(),
+            channel: name.origin.channel.clone(),
             outcome: self.outcome,
             taken_at: Timestamp::from_micros(self.taken_us),
             received_at: Some(Timestamp::from_micros(self.received_ms.saturating_mul(1000))),

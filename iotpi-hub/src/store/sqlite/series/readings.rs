@@ -3,10 +3,11 @@
 
 use std::{ops::Range, sync::Arc};
 
-use iotpi_core::{ModuleId, Reading, SensorType, Timestamp};
+use iotpi_core::{ModuleId, Reading, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::{
+    boundary::Origin,
     chunk::decode_points,
     memtable::{AllSeries, Memtable, SeriesSnapshot, compacted_to},
     point::{Point, between, merged},
@@ -18,18 +19,18 @@ use crate::store::{
     end_us,
 };
 
-/// The order of records: time, module, and for those of one module and microsecond the number that arrived
+/// The order of records: time, origin, and for those of one origin and microsecond the number that arrived
 /// before.
-pub(crate) type RecordKey = (i64, ModuleId, u32);
+pub(crate) type RecordKey = (i64, Origin, u32);
 
-/// See [`ReadReadings::readings`](crate::store::ReadReadings::readings), for the series of one module.
-/// [`super::page`] has those of all modules.
+/// See [`ReadReadings::readings`](crate::store::ReadReadings::readings), for a query that matches a
+/// single series; `None` if it does not. [`super::page`] has the records of several series.
 pub(crate) fn readings(
     db: &Connection,
     memtable: &Memtable,
     query: &ReadingQuery,
     page: &PageRequest,
-) -> EngineResult<Page<Reading>> {
+) -> EngineResult<Option<Page<Reading>>> {
     let list = List::new("readings", &query.listed());
     let most = cursor::limit(page) + 1;
     let after = list.key::<RecordKey>(page)?;
@@ -44,10 +45,10 @@ pub(crate) fn readings(
         Part { most, ascending: query.ascending, beside: after.as_ref().map(|(taken_us, ..)| *taken_us) };
     let held = memtable.snapshot(db, |series| {
         let waiting = |points: &[Point]| part.of(between(points, time.start, time.end)).to_vec();
-        series.find(query.module_id.as_ref()?, query.sensor.as_str()).map(|one| one.snapshot(waiting))
+        series.single(query).map(|one| one.snapshot(waiting))
     })?;
-    let Some(series) = held else { return Ok(Page::new(Vec::new(), None)) };
-    let (module_id, quantity) = (series.name.module_id.clone(), series.name.quantity.clone());
+    let Some(series) = held else { return Ok(None) };
+    let name = Arc::clone(&series.name);
     let mut found: Vec<(u32, Point)> = Vec::new();
     for point in points(db, series, time, part)? {
         let beside = found.last().filter(|(_, previous)| previous.taken_us == point.taken_us);
@@ -64,8 +65,8 @@ pub(crate) fn readings(
         found.reverse();
     }
     found.truncate(most);
-    let page = list.page(found, page, |(ordinal, point)| (point.taken_us, module_id.clone(), *ordinal));
-    Ok(page.map(|(_, point)| point.reading(module_id.clone(), quantity.clone())))
+    let page = list.page(found, page, |(ordinal, point)| (point.taken_us, name.origin.clone(), *ordinal));
+    Ok(Some(page.map(|(_, point)| point.reading(&name))))
 }
 
 /// A part of a series' records: the first or the last ones, with all records of each included microsecond.
@@ -183,15 +184,14 @@ pub(crate) fn newest_known(
     page: &PageRequest,
 ) -> EngineResult<Option<Page<Reading>>> {
     let list = List::new("newest", &module);
-    let after = list.key::<(ModuleId, SensorType)>(page)?;
+    let after = list.key::<SeriesKey>(page)?;
     let mut found = Vec::new();
     for one in series.after(after.as_ref(), module).take(cursor::limit(page) + 1) {
         let known = one.newest.as_ref().filter(|newest| newest.taken_us < end_us(latest));
         let Some(newest) = known else { return Ok(None) };
-        found.push(newest.clone().reading(one.name.module_id.clone(), one.name.quantity.clone()));
+        found.push(newest.clone().reading(&one.name));
     }
-    let key = |reading: &Reading| (reading.module_id.clone(), reading.quantity.name());
-    Ok(Some(list.page(found, page, key)))
+    Ok(Some(list.page(found, page, SeriesKey::of)))
 }
 
 /// Like [`newest_known`]; looks up the newest records that are not known, and remembers them.
@@ -204,7 +204,7 @@ pub(crate) fn newest(
 ) -> EngineResult<Page<Reading>> {
     let end = end_us(latest);
     let list = List::new("newest", &module);
-    let after = list.key::<(ModuleId, SensorType)>(page)?;
+    let after = list.key::<SeriesKey>(page)?;
     let most = cursor::limit(page) + 1;
     let held = memtable.snapshot(db, |series| {
         let one = |one: &super::memtable::Series| {
@@ -227,11 +227,10 @@ pub(crate) fn newest(
             if is_last {
                 memtable.set_newest(row, &newest);
             }
-            found.push(newest.reading(name.module_id.clone(), name.quantity.clone()));
+            found.push(newest.reading(&name));
         }
     }
-    let key = |reading: &Reading| (reading.module_id.clone(), reading.quantity.name());
-    Ok(list.page(found, page, key))
+    Ok(list.page(found, page, SeriesKey::of))
 }
 
 /// See [`ReadReadings::recent`](crate::store::ReadReadings::recent). Answers from memory, if all of the
@@ -242,13 +241,12 @@ pub(crate) fn recent_known(
     count: u32,
     latest: Option<Timestamp>,
 ) -> Option<Vec<Reading>> {
-    let Some(one) = series.find(&key.module_id, key.sensor.as_str()) else { return Some(Vec::new()) };
+    let Some(one) = series.get(key) else { return Some(Vec::new()) };
     let newest = one.newest_uncompacted(count as usize)?;
     if newest.last().is_some_and(|last| last.taken_us >= end_us(latest)) {
         return None;
     }
-    let reading = |point: Point| point.reading(one.name.module_id.clone(), one.name.quantity.clone());
-    Some(newest.into_iter().map(reading).collect())
+    Some(newest.into_iter().map(|point| point.reading(&one.name)).collect())
 }
 
 /// Like [`recent_known`], from memory and chunks.
@@ -263,28 +261,27 @@ pub(crate) fn recent(
     let held = memtable.snapshot(db, |series| {
         Some(
             series
-                .find(&key.module_id, key.sensor.as_str())?
+                .get(key)?
                 .snapshot(|points| Part::newest(most).of(between(points, i64::MIN, end)).to_vec()),
         )
     })?;
     let Some(held) = held else { return Ok(Vec::new()) };
-    let (module_id, quantity) = (held.name.module_id.clone(), held.name.quantity.clone());
+    let name = Arc::clone(&held.name);
     let points = points(db, held, i64::MIN..end, Part::newest(most))?;
     let newest = points.into_iter().rev().take(most).collect::<Vec<_>>().into_iter().rev();
-    Ok(newest.map(|point| point.reading(module_id.clone(), quantity.clone())).collect())
+    Ok(newest.map(|point| point.reading(&name)).collect())
 }
 
-/// The newest page of one module's series, from memory, if it contains the whole page.
+/// The newest page of a single series, from memory, if it contains the whole page.
 pub(crate) fn first_page_known(
     series: &AllSeries,
     query: &ReadingQuery,
     page: &PageRequest,
 ) -> Option<Page<Reading>> {
-    let module = query.module_id.as_ref()?;
     if query.ascending || query.since.is_some() || query.until.is_some() || page.cursor.is_some() {
         return None;
     }
-    let one = series.find(module, query.sensor.as_str())?;
+    let one = series.single(query)?;
     let list = List::new("readings", &query.listed());
     // One more than the page, and another one that shows that the microsecond of the oldest is complete.
     let most = cursor::limit(page) + 1;
@@ -299,6 +296,6 @@ pub(crate) fn first_page_known(
         return None;
     }
     newest.reverse();
-    let page = list.page(newest, page, |point| (point.taken_us, module, 0_u32));
-    Some(page.map(|point| point.reading(module.clone(), one.name.quantity.clone())))
+    let page = list.page(newest, page, |point| (point.taken_us, &one.name.origin, 0_u32));
+    Some(page.map(|point| point.reading(&one.name)))
 }

@@ -66,15 +66,15 @@ fn sum(
 ) -> EngineResult<Summed> {
     let mut summed = Summed::default();
     let held = memtable.snapshot(db, |series| {
-        // A single series is summed quickly, and its sums would displace others.
-        if step.query.module_id.is_none() {
+        // Only sums of all series are kept.
+        if step.query.is_unrestricted() {
             *begun = series.runs(&step.query.sensor).map(Runs::begin);
         }
         let waiting = |points: &[Point]| between(points, step.from_us, step.until_us).to_vec();
         let mut held: Vec<SeriesSnapshot> = Vec::new();
         for one in series.matching_after(&step.query, step.after.as_ref()) {
             if held.len() == step.series {
-                summed.stopped_at = held.last().map(|last| last.name.module_id.clone());
+                summed.stopped_at = held.last().map(|last| last.name.origin.clone());
                 break;
             }
             let last_us = one.last_us();

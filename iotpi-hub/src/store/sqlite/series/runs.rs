@@ -46,16 +46,16 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn reading(self) -> Reading {
-        self.point.reading(self.name.module_id.clone(), self.name.quantity.clone())
+        self.point.reading(&self.name)
     }
 
     fn bytes(&self) -> usize {
         RECORD_BYTES + self.point.outcome.reason().map_or(0, str::len)
     }
 
-    /// Whether both are of the same module and microsecond.
+    /// Whether both are of the same origin and microsecond.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
-        self.point.taken_us == other.point.taken_us && self.name.module_id == other.name.module_id
+        self.point.taken_us == other.point.taken_us && self.name.origin == other.name.origin
     }
 }
 
@@ -77,12 +77,12 @@ impl Run {
 
     /// The number of records before a boundary.
     pub(crate) fn before(&self, edge: &Boundary) -> usize {
-        self.records.partition_point(|record| !edge.is_before(record.point.taken_us, &record.name.module_id))
+        self.records.partition_point(|record| !edge.is_before(record.point.taken_us, &record.name.origin))
     }
 
     /// Adds a record that arrived later than the existing ones.
     fn add(&mut self, record: Record) {
-        let edge = Boundary::behind(record.point.taken_us, record.name.module_id.clone());
+        let edge = Boundary::behind(record.point.taken_us, record.name.origin.clone());
         if !is_before_any_of(&edge, &self.records) {
             self.bytes += record.bytes();
             self.records.push(record);
@@ -96,14 +96,14 @@ impl Run {
     /// Drops the oldest records, so that about `count` remain.
     fn keep_newest(&mut self, count: usize) {
         let mut first = self.records.len().saturating_sub(count);
-        // The records of one module and microsecond stay together.
+        // The records of one origin and microsecond stay together.
         while first > 0
             && self.records.get(first).is_some_and(|next| next.is_beside(&self.records[first - 1]))
         {
             first -= 1;
         }
         if let Some(oldest) = self.records.get(first).filter(|_| first > 0) {
-            self.from = Boundary::before(oldest.point.taken_us, oldest.name.module_id.clone());
+            self.from = Boundary::before(oldest.point.taken_us, oldest.name.origin.clone());
             self.bytes -= self.records.drain(..first).map(|record| record.bytes()).sum::<usize>();
         }
     }
@@ -125,7 +125,7 @@ impl Run {
 
 /// Whether one of these ordered records is after the boundary.
 fn is_before_any_of(boundary: &Boundary, records: &[Record]) -> bool {
-    records.last().is_some_and(|last| boundary.is_before(last.point.taken_us, &last.name.module_id))
+    records.last().is_some_and(|last| boundary.is_before(last.point.taken_us, &last.name.origin))
 }
 
 /// A number that is never returned again.
@@ -188,9 +188,9 @@ impl Runs {
             }
         }
         self.sums.add(name, point);
-        let behind = self.runs.partition_point(|run| run.from.is_before(point.taken_us, &name.module_id));
+        let behind = self.runs.partition_point(|run| run.from.is_before(point.taken_us, &name.origin));
         let Some(run) = behind.checked_sub(1).and_then(|at| self.runs.get_mut(at)) else { return };
-        if run.until.is_before(point.taken_us, &name.module_id) {
+        if run.until.is_before(point.taken_us, &name.origin) {
             return;
         }
         let before = run.bytes;
@@ -201,10 +201,10 @@ impl Runs {
         self.bytes = self.bytes + run.bytes - before;
     }
 
-    /// Removes a series.
+    /// Removes the series of a module.
     pub(crate) fn remove(&mut self, module: &ModuleId) {
         for run in &mut self.runs {
-            run.records.retain(|record| record.name.module_id != *module);
+            run.records.retain(|record| record.name.origin.module_id != *module);
             run.bytes = RUN_BYTES + run.records.iter().map(Record::bytes).sum::<usize>();
         }
         self.bytes = self.runs.iter().map(|run| run.bytes).sum();
@@ -274,8 +274,8 @@ impl Runs {
             return;
         };
         for record in arrived {
-            let (us, module) = (record.point.taken_us, &record.name.module_id);
-            if run.from.is_before(us, module) && !run.until.is_before(us, module) {
+            let (us, origin) = (record.point.taken_us, &record.name.origin);
+            if run.from.is_before(us, origin) && !run.until.is_before(us, origin) {
                 run.add(record);
             }
         }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use iotpi_core::{Bucket, DeliveryAccount, Gap, ModuleId, NewGap, Page, Reading, Timestamp, Unit};
 use rusqlite::Connection;
 
-use super::{boundary, buckets, gaps, memtable, merge, page, readings, rollups};
+use super::{boundary, buckets, gaps, merge, page, readings, rollups};
 use crate::{
     lock::lock,
     store::{
@@ -31,29 +31,23 @@ impl ReadReadings for Sqlite {
     }
 
     async fn series(&self) -> Result<Vec<SeriesKey>> {
-        let key = |series: &memtable::Series| SeriesKey {
-            module_id: series.name.module_id.clone(),
-            sensor: series.name.quantity.name(),
-        };
-        Ok(self.memtable.read(|series| series.after(None, None).map(key).collect()))
+        Ok(self.memtable.read(|series| series.keys().cloned().collect()))
     }
 
     async fn units(&self, series: &[SeriesKey]) -> Result<Vec<Option<Unit>>> {
-        Ok(self.memtable.read(|all| {
-            let unit = |key: &SeriesKey| Some(all.find(&key.module_id, key.sensor.as_str())?.unit());
-            series.iter().map(unit).collect()
-        }))
+        Ok(self.memtable.read(|all| series.iter().map(|key| Some(all.get(key)?.unit())).collect()))
     }
 
     async fn readings(&self, query: &ReadingQuery, page: &PageRequest) -> Result<Page<Reading>> {
         if let Some(known) = self.memtable.read(|series| readings::first_page_known(series, query, page)) {
             return Ok(known);
         }
-        if query.module_id.is_some() {
+        if self.memtable.read(|series| series.single(query).is_some()) {
             let (query, page, memtable) = (query.clone(), page.clone(), Arc::clone(&self.memtable));
-            return self
-                .read("list records", move |db| readings::readings(db, &memtable, &query, &page))
-                .await;
+            let of_one = move |db: &Connection| readings::readings(db, &memtable, &query, &page);
+            if let Some(page) = self.read("list records", of_one).await? {
+                return Ok(page);
+            }
         }
         let mut pager =
             page::ReadingPager::new(query, page).map_err(|fail| fail.into_store_error("list records"))?;

@@ -1,7 +1,7 @@
 //! Runs of sums: buckets over all modules of a sensor type, kept in memory as pages needed them.
 //!
 //! On disk records and rollups are stored by series, so a page of buckets over all modules opens those of
-//! each. A run of sums is the result: the sum of every bucket and module between two boundaries, in the order
+//! each. A run of sums is the result: the sum of every bucket and series between two boundaries, in the order
 //! of the pages. It stays complete, because a new record is added to its sum.
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
 use iotpi_core::ModuleId;
 
 use super::{
-    boundary::{Boundary, Name},
+    boundary::{Boundary, Name, Origin},
     bucket_sums::start_of,
     point::Point,
     sum::Sum,
@@ -40,8 +40,8 @@ pub(crate) struct SeriesSum {
 
 impl SeriesSum {
     /// The order of pages.
-    pub(crate) fn key(&self) -> (i64, &ModuleId) {
-        (self.start, &self.name.module_id)
+    pub(crate) fn key(&self) -> (i64, &Origin) {
+        (self.start, &self.name.origin)
     }
 }
 
@@ -82,7 +82,7 @@ impl SumRun {
     /// Up to `most` sums after a boundary, as far as they match a query of this time range, and the boundary
     /// up to which they are complete.
     pub(crate) fn behind(&self, edge: &Boundary, time: &Range<i64>, most: usize) -> (&[SeriesSum], Boundary) {
-        let first = self.sums.partition_point(|sum| !edge.is_before(sum.start, &sum.name.module_id));
+        let first = self.sums.partition_point(|sum| !edge.is_before(sum.start, &sum.name.origin));
         let rest = self.sums.get(first..).unwrap_or_default();
         // The first bucket with another part included than the query requests.
         let other = if self.time.end == time.end {
@@ -93,7 +93,7 @@ impl SumRun {
         let fitting = rest.partition_point(|sum| sum.start < other);
         let taken = rest.get(..fitting.min(most)).unwrap_or_default();
         let until = match taken.last() {
-            Some(last) if taken.len() < fitting => Boundary::behind(last.start, last.name.module_id.clone()),
+            Some(last) if taken.len() < fitting => Boundary::behind(last.start, last.name.origin.clone()),
             _ => self.until.clone().min(Boundary::at(other)),
         };
         (taken, until)
@@ -103,12 +103,12 @@ impl SumRun {
     fn add(&mut self, name: &Arc<Name>, point: &Point) {
         let start = start_of(point.taken_us, self.width_us);
         if !self.time.contains(&point.taken_us)
-            || !self.from.is_before(start, &name.module_id)
-            || self.until.is_before(start, &name.module_id)
+            || !self.from.is_before(start, &name.origin)
+            || self.until.is_before(start, &name.origin)
         {
             return;
         }
-        let at = match self.sums.binary_search_by(|sum| sum.key().cmp(&(start, &name.module_id))) {
+        let at = match self.sums.binary_search_by(|sum| sum.key().cmp(&(start, &name.origin))) {
             Ok(at) => at,
             Err(at) => {
                 self.sums.insert(at, SeriesSum { start, name: Arc::clone(name), sum: Sum::default() });
@@ -127,7 +127,7 @@ impl SumRun {
     fn keep_first(&mut self, count: usize) {
         self.sums.truncate(count);
         if let Some(last) = self.sums.last() {
-            self.until = Boundary::behind(last.start, last.name.module_id.clone());
+            self.until = Boundary::behind(last.start, last.name.origin.clone());
         }
     }
 }
@@ -142,10 +142,10 @@ impl Sums {
         self.0.iter_mut().for_each(|run| run.add(name, point));
     }
 
-    /// Removes a series.
+    /// Removes the series of a module.
     pub(crate) fn remove(&mut self, module: &ModuleId) {
         for run in &mut self.0 {
-            run.sums.retain(|sum| sum.name.module_id != *module);
+            run.sums.retain(|sum| sum.name.origin.module_id != *module);
         }
     }
 

@@ -133,7 +133,7 @@ async fn a_database_of_a_newer_hub_is_refused_and_not_changed() {
 
 #[tokio::test]
 async fn a_database_of_an_unreleased_version_is_refused_and_not_changed() {
-    for (version, table) in [(1, "arrivals"), (2, "journal"), (6, "journal")] {
+    for (version, table) in [(1, "arrivals"), (2, "journal"), (6, "journal"), (1, "series")] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hub.db");
         let old = Connection::open(&path).unwrap();

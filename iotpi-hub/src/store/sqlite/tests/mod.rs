@@ -81,6 +81,7 @@ fn temperatures(ascending: bool) -> ReadingQuery {
     ReadingQuery {
         sensor: Quantity::Temperature.name(),
         module_id: None,
+        channel: None,
         since: None,
         until: None,
         not_after: None,

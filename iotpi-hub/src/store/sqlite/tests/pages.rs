@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use iotpi_core::{Bucket, ModuleId, Quantity, Reading, Sample, Timestamp};
+use iotpi_core::{Bucket, Channel, ModuleId, Quantity, Reading, Sample, Timestamp};
 use proptest::prelude::*;
 
 use super::{NOW, all_items, reading, temperatures};
@@ -15,10 +15,12 @@ use crate::store::{
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Records readings of these modules and times in one write.
+    /// Records readings of these series and times in one write.
     Record(Vec<(u8, i64)>),
     Compact,
     Query {
+        module: Option<u8>,
+        channel: Option<bool>,
         since: Option<i64>,
         until: Option<i64>,
         not_after: Option<i64>,
@@ -34,17 +36,24 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let time = || -3_i64..40;
     prop_oneof![
-        5 => prop::collection::vec((0_u8..7, time()), 1..40).prop_map(Step::Record),
+        5 => prop::collection::vec((0_u8..14, time()), 1..40).prop_map(Step::Record),
         2 => Just(Step::Compact),
         6 => (
+            // Mostly all series, whose pages are kept.
+            prop::option::weighted(0.2, 0_u8..7), prop::option::weighted(0.2, any::<bool>()),
             prop::option::of(time()), prop::option::of(time()), prop::option::of(time()), 1_u32..30, any::<bool>(), 1_i64..12,
         )
-            .prop_map(|(since, until, not_after, limit, ascending, width)| {
-                Step::Query { since, until, not_after, limit, ascending, width }
+            .prop_map(|(module, channel, since, until, not_after, limit, ascending, width)| {
+                Step::Query { module, channel, since, until, not_after, limit, ascending, width }
             }),
         1 => (0_u8..7).prop_map(Step::Remove),
         1 => Just(Step::Restart),
     ]
+}
+
+/// The second channel of a module, or the default one.
+fn channel(is_second: bool) -> Option<Channel> {
+    is_second.then(|| Channel::new("second").unwrap())
 }
 
 fn module(n: u8) -> ModuleId {
@@ -77,7 +86,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn pages_over_all_modules_equal_the_sorted_readings(
+    fn pages_over_several_series_equal_the_sorted_readings(
         steps in prop::collection::vec(step(), 1..24),
         // Close together, and so far apart that each reading has a chunk of its own.
         unit_us in prop::sample::select(vec![1_i64, 20 * 86_400 * 1_000_000]),
@@ -96,7 +105,8 @@ proptest! {
                         let first_value = stored.len() as f64;
                         let reading = |(of, time): (u8, i64)| {
                             let sample = Sample::new(Quantity::Temperature, first_value + f64::from(of));
-                            let reading = Reading::new(module(of), sample, at(time));
+                            let sample = Sample { channel: channel(of >= 7), ..sample };
+                            let reading = Reading::new(module(of % 7), sample, at(time));
                             Reading { received_at: Some(NOW.wall), ..reading }
                         };
                         let readings: Vec<_> = times.into_iter().map(reading).collect();
@@ -113,10 +123,11 @@ proptest! {
                         drop(store);
                         store = open(&path, compact_at).await;
                     }
-                    Step::Query { since, until, not_after, limit, ascending, width } => {
+                    Step::Query { module: of, channel: on, since, until, not_after, limit, ascending, width } => {
                         let query = ReadingQuery {
                             sensor: Quantity::Temperature.name(),
-                            module_id: None,
+                            module_id: of.map(module),
+                            channel: on.map(|is_second| channel(is_second).into()),
                             since: since.map(at),
                             until: until.map(at),
                             not_after: not_after.map(at),
@@ -138,24 +149,26 @@ proptest! {
     }
 }
 
-/// A bucket: its start, module, count, minimum and maximum.
-type BucketRow = (i64, ModuleId, u64, Option<f64>, Option<f64>);
+/// A bucket: its start, module, channel, count, minimum and maximum.
+type BucketRow = (i64, ModuleId, Option<Channel>, u64, Option<f64>, Option<f64>);
 
 fn row(bucket: &Bucket) -> BucketRow {
-    (bucket.start.as_micros(), bucket.module_id.clone(), bucket.count.unwrap(), bucket.min, bucket.max)
+    let Bucket { module_id, channel, min, max, .. } = bucket.clone();
+    (bucket.start.as_micros(), module_id, channel, bucket.count.unwrap(), min, max)
 }
 
 /// The buckets of these readings.
 fn expected_buckets(readings: &[Reading], width_us: i64) -> Vec<BucketRow> {
-    let mut values: BTreeMap<(i64, ModuleId), Vec<f64>> = BTreeMap::new();
+    let mut values: BTreeMap<(i64, ModuleId, Option<Channel>), Vec<f64>> = BTreeMap::new();
     for reading in readings {
         let taken_us = reading.taken_at.as_micros();
-        let key = (taken_us - taken_us.rem_euclid(width_us), reading.module_id.clone());
+        let start = taken_us - taken_us.rem_euclid(width_us);
+        let key = (start, reading.module_id.clone(), reading.channel.clone());
         values.entry(key).or_default().push(reading.outcome.value().unwrap());
     }
-    let row = |((start, module), values): ((i64, ModuleId), Vec<f64>)| {
+    let row = |((start, module, channel), values): ((i64, ModuleId, Option<Channel>), Vec<f64>)| {
         let (min, max) = (values.iter().copied().reduce(f64::min), values.iter().copied().reduce(f64::max));
-        (start, module, values.len() as u64, min, max)
+        (start, module, channel, values.len() as u64, min, max)
     };
     values.into_iter().map(row).collect()
 }
@@ -166,9 +179,11 @@ fn sorted(stored: &[Reading], query: &ReadingQuery) -> Vec<Reading> {
         query.since.is_none_or(|since| reading.taken_at >= since)
             && query.until.is_none_or(|until| reading.taken_at < until)
             && query.not_after.is_none_or(|latest| reading.taken_at <= latest)
+            && query.module_id.as_ref().is_none_or(|module| reading.module_id == *module)
+            && query.channel.as_ref().is_none_or(|only| only.matches(reading.channel.as_ref()))
     };
     let mut found: Vec<_> = stored.iter().filter(is_selected).cloned().collect();
-    found.sort_by_key(|reading| (reading.taken_at, reading.module_id.clone()));
+    found.sort_by_key(|reading| (reading.taken_at, reading.module_id.clone(), reading.channel.clone()));
     if !query.ascending {
         found.reverse();
     }

@@ -202,7 +202,11 @@ async fn assert_buckets(store: &Sqlite, recorded: &[Reading], limit: u32, width_
 }
 
 async fn assert_recent(store: &Sqlite, recorded: &[Reading], limit: u32) {
-    let series = SeriesKey { module_id: ModuleId::new("a").unwrap(), sensor: Quantity::Temperature.name() };
+    let series = SeriesKey {
+        module_id: ModuleId::new("a").unwrap(),
+        sensor: Quantity::Temperature.name(),
+        channel: None,
+    };
     let mut expected = sorted(recorded);
     expected.retain(|reading| reading.module_id == series.module_id);
 

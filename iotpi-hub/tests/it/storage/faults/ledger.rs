@@ -138,6 +138,7 @@ impl Ledger {
             let query = ReadingQuery {
                 sensor: quantity.name(),
                 module_id: None,
+                channel: None,
                 since: None,
                 until: None,
                 not_after: None,
@@ -166,7 +167,7 @@ impl Ledger {
             {
                 let stored: usize = values.values().map(Vec::len).sum();
                 assert_eq!(sums.get(module).copied(), Some(stored as u64), "the sums of {module} {sensor}");
-                let series = SeriesKey { module_id: module.clone(), sensor: sensor.clone() };
+                let series = SeriesKey { module_id: module.clone(), sensor: sensor.clone(), channel: None };
                 let recent = store.recent(&series, 3, None).await.unwrap();
                 assert_eq!(recent.len(), stored.min(3), "the newest of {module} {sensor}");
             }
