@@ -20,13 +20,15 @@ from iotpi.testing import HubProcess
 MODULES = [example for example in EXAMPLES if example.module_id]
 SCRIPTS = [example for example in EXAMPLES if not example.module_id]
 TIMEOUT_SECS = 30
+# The examples use the mock pins of gpiozero.
+DEVICES = {"GPIOZERO_PIN_FACTORY": "mock"}
 
 
 def run(example: Example, hub: HubProcess, token: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", example.code],
         cwd=folder,
-        env={**os.environ, "IOTPI_URL": hub.url, "IOTPI_TOKEN": token, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "IOTPI_URL": hub.url, "IOTPI_TOKEN": token, "PYTHONUNBUFFERED": "1", **DEVICES},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
