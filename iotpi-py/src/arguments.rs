@@ -22,11 +22,13 @@ pub fn each<T>(texts: Vec<String>, read: impl Fn(String) -> Result<T, Failure>) 
 
 pub fn filter(
     module: Option<&str>,
+    channel: Option<&str>,
     since: Option<f64>,
     until: Option<f64>,
 ) -> Result<ReadingFilter, Failure> {
     Ok(ReadingFilter {
         module_id: module.map(id).transpose()?,
+        channel: channel.map(id).transpose()?,
         since: since.map(moment).transpose()?,
         until: until.map(moment).transpose()?,
         ..ReadingFilter::default()

@@ -109,12 +109,13 @@ impl Hub {
         &self,
         sensor: &str,
         module: Option<&str>,
+        channel: Option<&str>,
         since: Option<f64>,
         until: Option<f64>,
         limit: Option<u64>,
         ascending: bool,
     ) -> PyResult<Pages> {
-        let filter = ReadingFilter { ascending, ..filter(module, since, until)? };
+        let filter = ReadingFilter { ascending, ..filter(module, channel, since, until)? };
         Ok(Pages::new(self.client()?, Query::Readings(id(sensor)?), filter, limit)?)
     }
 
@@ -123,12 +124,13 @@ impl Hub {
         sensor: &str,
         width: &str,
         module: Option<&str>,
+        channel: Option<&str>,
         since: Option<f64>,
         until: Option<f64>,
         limit: Option<u64>,
     ) -> PyResult<Pages> {
         let query = Query::Buckets(id(sensor)?, bucket_width(width)?);
-        Ok(Pages::new(self.client()?, query, filter(module, since, until)?, limit)?)
+        Ok(Pages::new(self.client()?, query, filter(module, channel, since, until)?, limit)?)
     }
 
     #[expect(clippy::too_many_arguments, reason = "called in one place")]
@@ -136,6 +138,7 @@ impl Hub {
         &self,
         sensor: &str,
         module: &str,
+        channel: Option<&str>,
         value: Option<f64>,
         unit: Option<&str>,
         timestamp: Option<f64>,
@@ -146,6 +149,7 @@ impl Hub {
     ) -> PyResult<Pending> {
         let sensor: SensorType = id(sensor)?;
         let reading = NewReading {
+            channel: channel.map(id).transpose()?,
             unit: unit.map(Unit::parse).transpose().map_err(invalid)?,
             timestamp: timestamp.map(moment).transpose()?,
             reason,
@@ -172,12 +176,13 @@ impl Hub {
         &self,
         module: Option<&str>,
         sensor: Option<&str>,
+        channel: Option<&str>,
         since: Option<f64>,
         until: Option<f64>,
         limit: Option<u64>,
     ) -> PyResult<Pages> {
         let query = Query::Gaps(sensor.map(id).transpose()?);
-        Ok(Pages::new(self.client()?, query, filter(module, since, until)?, limit)?)
+        Ok(Pages::new(self.client()?, query, filter(module, channel, since, until)?, limit)?)
     }
 
     fn delivery(&self, module: &str) -> PyResult<Pending> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use iotpi_core::{
     Action, ActionSpec, Actuator, Camera, CameraSpec, Clock, DeviceError, DeviceErrorKind, Frame, Quantity,
-    Sample, Sensor, SensorType, SystemClock, Unit,
+    Sample, Sensor, SensorType, SeriesSpec, SystemClock, Unit,
 };
 use pyo3::{
     call::PyCallArgs,
@@ -70,37 +70,47 @@ fn device_error(py: Python<'_>, error: &PyErr) -> DeviceError {
     DeviceError::new(kind, error.to_string())
 }
 
-/// A series as Python declares it: type, unit.
-pub type SeriesPart = (String, Option<String>);
-/// A sample as Python gives it: type, value, unit, reason for a missing value.
-pub type SamplePart = (String, Option<f64>, Option<String>, String);
+/// A series as Python declares it: type, channel, unit.
+pub type SeriesPart = (String, Option<String>, Option<String>);
+/// A sample as Python gives it: type, channel, value, unit, reason for a missing value.
+pub type SamplePart = (String, Option<String>, Option<f64>, Option<String>, String);
 
 /// A function that measures the quantities of one sensor.
 pub struct Measuring {
-    quantities: Vec<Quantity>,
+    series: Vec<SeriesSpec>,
     function: Function,
 }
 
 impl Measuring {
     pub fn new(series: Vec<SeriesPart>, function: Function) -> Result<Self, Failure> {
-        let quantities = series.into_iter().map(declared).collect::<Result<_, _>>()?;
-        Ok(Self { quantities, function })
+        let series = series.into_iter().map(declared).collect::<Result<_, _>>()?;
+        Ok(Self { series, function })
     }
 }
 
-/// The quantity of a declared series.
-pub fn declared((name, unit): SeriesPart) -> Result<Quantity, Failure> {
+/// The series that Python declares.
+pub fn declared((name, channel, unit): SeriesPart) -> Result<SeriesSpec, Failure> {
     let unit = unit.as_deref().map(Unit::parse).transpose().map_err(invalid)?;
-    Ok(series(id(&name)?, unit)?.0)
+    on_channel(series(id(&name)?, unit)?.0, channel)
+}
+
+fn on_channel(quantity: Quantity, channel: Option<String>) -> Result<SeriesSpec, Failure> {
+    let series = SeriesSpec::new(quantity);
+    Ok(match channel {
+        Some(channel) => series.with_channel(id(&channel)?),
+        None => series,
+    })
 }
 
 /// The sample that Python gives, in the unit of its quantity.
-pub fn sample((name, value, unit, reason): SamplePart) -> Result<Sample, Failure> {
+pub fn sample((name, channel, value, unit, reason): SamplePart) -> Result<Sample, Failure> {
     let unit = unit.as_deref().map(Unit::parse).transpose().map_err(invalid)?;
     let (quantity, unit) = series(id(&name)?, unit)?;
-    Ok(match value.and_then(|value| quantity.unit().of(value, &unit)) {
-        Some(value) => Sample::new(quantity, value),
-        None => Sample::no_data(quantity, reason),
+    let value = value.and_then(|value| quantity.unit().of(value, &unit));
+    let series = on_channel(quantity, channel)?;
+    Ok(match value {
+        Some(value) => Sample::new(series, value),
+        None => Sample::no_data(series, reason),
     })
 }
 
@@ -125,7 +135,11 @@ pub fn series(sensor: SensorType, unit: Option<Unit>) -> Result<(Quantity, Unit)
 #[async_trait]
 impl Sensor for Measuring {
     fn quantities(&self) -> Vec<Quantity> {
-        self.quantities.clone()
+        self.series.iter().map(|one| one.quantity.clone()).collect()
+    }
+
+    fn series(&self) -> Vec<SeriesSpec> {
+        self.series.clone()
     }
 
     async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {

@@ -39,7 +39,7 @@ impl Recorder {
 
     /// Records one sample; done when it is in the outbox, or waits for the module to run.
     fn record(&self, part: SamplePart, timestamp: Option<f64>) -> PyResult<Pending> {
-        finite(part.1)?;
+        finite(part.2)?;
         let sample = sample(part)?;
         let taken_at = timestamp.map(moment).transpose()?.unwrap_or_else(|| SystemClock::new().now());
         let state = self.state.clone();

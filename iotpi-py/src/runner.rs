@@ -120,7 +120,7 @@ impl Runner {
 }
 
 fn measure(series: SeriesPart) -> Result<Measure, Failure> {
-    Ok(Measure::new(&declared(series)?, None))
+    Ok(Measure::new(declared(series)?, None))
 }
 
 fn sensor((series, every, function): SensorPart) -> Result<(Measuring, Duration), Failure> {
@@ -184,7 +184,7 @@ impl Module for Functions {
         use iotpi_core::{Actuator, Camera, Sensor};
 
         let every = |(sensor, every): &(Measuring, Duration)| {
-            sensor.quantities().iter().map(|q| Measure::new(q, Some(*every))).collect::<Vec<_>>()
+            sensor.series().into_iter().map(|one| Measure::new(one, Some(*every))).collect::<Vec<_>>()
         };
         let measures = self.sensors.iter().flat_map(every).chain(self.about.measures.iter().cloned());
         let mut manifest = self.about.clone().with_measures(measures).with_actions(self.acting.actions());

@@ -29,7 +29,7 @@ def test_readings_become_a_data_frame_of_pandas(client: iotpi.Client, module: st
     frame = client.readings("temperature", module=module, ascending=True).to_pandas()
 
     assert list(frame.columns) == [
-        "module_id", "type", "value", "unit", "timestamp", "received_at", "reason", "time_source",
+        "module_id", "type", "value", "unit", "timestamp", "received_at", "reason", "channel", "time_source",
     ]  # fmt: skip
     assert list(frame["timestamp"]) == [pandas.Timestamp(time) for time in TIMES]
     assert str(frame["timestamp"].dt.tz) == str(frame["received_at"].dt.tz) == "UTC"

@@ -32,7 +32,7 @@ AIR = [Series("temperature", "fahrenheit"), Series("humidity")]
     ],
 )  # fmt: skip
 def test_a_function_of_several_series_returns_them_in_order_by_name_or_as_samples(result: object, samples: Any) -> None:
-    assert [sample[:3] for sample in samples_of(result, AIR)] == samples
+    assert [(name, value, unit) for name, _, value, unit, _ in samples_of(result, AIR)] == samples
 
 
 @pytest.mark.parametrize(
@@ -154,3 +154,67 @@ def test_a_reading_that_cannot_be_recorded_is_refused_at_once(module_id: str) ->
         module.record("contact", True)
     with pytest.raises(iotpi.Unavailable, match="wait for the module to run"):
         module.record("contact", True)
+
+
+PIPES = [Series("temperature", channel="supply"), Series("temperature", channel="return"), Series("temperature")]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        (60, 40, 20),
+        {PIPES[2]: 20, PIPES[1]: 40, PIPES[0]: 60},
+        [
+            Sample(type="temperature", value=20),
+            Sample(type="temperature", value=60, channel="supply"),
+            Sample(type="temperature", value=40, channel="return"),
+        ],
+    ],
+)
+def test_several_sensors_of_one_type_have_channels(
+    hub: HubProcess, client: iotpi.Client, module_id: str, result: object
+) -> None:
+    module = iotpi.Module(module_id)
+    module.sensor(*PIPES)(lambda: result)
+
+    module.run(url=hub.url, token=hub.token("module", module_id), once=True)
+
+    found = {reading.channel: reading.value for reading in client.latest(module_id)}
+    assert found == {"supply": 60, "return": 40, None: 20}
+    manifest = client.module(module_id).manifest
+    assert manifest is not None
+    assert [measure.get("channel") for measure in manifest["measures"]] == ["supply", "return", None]
+
+
+def test_series_of_several_channels_are_not_named_by_their_type() -> None:
+    with pytest.raises(ValueError, match="several channels; use Series as the keys"):
+        samples_of({"temperature": 20}, PIPES)
+
+
+def test_a_channel_is_recorded_and_queried(client: iotpi.Client, module_id: str, hub: HubProcess) -> None:
+    module = iotpi.Module(module_id)
+    module.sensor("temperature", channel="supply")(lambda: 60)
+    module.sensor("temperature", unit="fahrenheit", channel="return")(lambda: 104)
+    module.declare("pulses", unit="count", channel="meter-1")
+    module.record("pulses", 7, channel="meter-1")
+    module.run(url=hub.url, token=hub.token("module", module_id), once=True)
+    client.record("temperature", 20, module=module_id)
+    client.record("temperature", 59, module=module_id, channel="supply")
+
+    def values(channel: str | None = None) -> list[float | None]:
+        return [r.value for r in client.readings("temperature", module=module_id, channel=channel)]
+
+    assert values("supply") == [59, 60]
+    assert values("return") == [pytest.approx(40)]
+    assert values("") == [20]
+    assert len(values()) == 4
+    [hour] = client.history("temperature", "1d", module=module_id, channel="supply")
+    assert (hour.channel, hour.count) == ("supply", 2)
+    [pulse] = client.readings("pulses", module=module_id)
+    assert (pulse.channel, pulse.value, pulse.unit) == ("meter-1", 7, "count")
+    assert list(client.gaps(module_id, channel="supply")) == []
+    assert client.readings("temperature", module=module_id).to_polars()["channel"].drop_nulls().n_unique() == 2
+    with pytest.raises(iotpi.InvalidArgument, match="on channel `supply`"):
+        module.sensor("temperature", channel="supply")
+    with pytest.raises(iotpi.InvalidArgument, match="is not an id"):
+        module.sensor("temperature", channel="Supply Pipe")

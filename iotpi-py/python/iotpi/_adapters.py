@@ -35,7 +35,7 @@ _PROPERTIES = {
 }
 
 
-def adapt(module: Module, device: Any, name: str | None, every: float | timedelta) -> None:
+def adapt(module: Module, device: Any, name: str | None, channel: str | None, every: float | timedelta) -> None:
     """Adds a device to a module.
 
     Raises:
@@ -43,14 +43,14 @@ def adapt(module: Module, device: Any, name: str | None, every: float | timedelt
     """
     packages = {cls.__module__.partition(".")[0] for cls in type(device).__mro__}
     if "gpiozero" in packages:
-        _adapt_gpiozero(module, device, name or _snake_case(type(device).__name__), every)
+        _adapt_gpiozero(module, device, name or _snake_case(type(device).__name__), channel, every)
     elif "picamera2" in packages:
         _adapt_picamera2(module, device)
     else:
-        _adapt_circuitpython(module, device, every)
+        _adapt_circuitpython(module, device, channel, every)
 
 
-def _adapt_circuitpython(module: Module, driver: Any, every: float | timedelta) -> None:
+def _adapt_circuitpython(module: Module, driver: Any, channel: str | None, every: float | timedelta) -> None:
     # The class is asked, because reading a property would start a measurement.
     found: dict[str, tuple[str, Series]] = {}
     for attribute, series in _PROPERTIES.items():
@@ -63,12 +63,12 @@ def _adapt_circuitpython(module: Module, driver: Any, every: float | timedelta) 
         )
     attributes = [attribute for attribute, _ in found.values()]
 
-    @module.sensor(*(series for _, series in found.values()), every=every)
+    @module.sensor(*(series for _, series in found.values()), channel=channel, every=every)
     def read() -> list[Any]:
         return [getattr(driver, attribute) for attribute in attributes]
 
 
-def _adapt_gpiozero(module: Module, device: Any, name: str, every: float | timedelta) -> None:
+def _adapt_gpiozero(module: Module, device: Any, name: str, channel: str | None, every: float | timedelta) -> None:
     import gpiozero
 
     sensors: dict[type[Any], tuple[str, Series]] = {
@@ -79,10 +79,10 @@ def _adapt_gpiozero(module: Module, device: Any, name: str, every: float | timed
     }
     for cls, (attribute, series) in sensors.items():
         if isinstance(device, cls):
-            module.sensor(series, every=every)(partial(getattr, device, attribute))
+            module.sensor(series, channel=channel, every=every)(partial(getattr, device, attribute))
             return
     if isinstance(device, gpiozero.InputDevice) and hasattr(device, "when_activated"):
-        _record_events(module, device, "motion" if isinstance(device, gpiozero.MotionSensor) else name)
+        _record_events(module, device, "motion" if isinstance(device, gpiozero.MotionSensor) else name, channel)
     elif isinstance(device, gpiozero.Servo | gpiozero.Motor):
         _add_output(module, device, name, -1.0, device.detach if isinstance(device, gpiozero.Servo) else device.stop)
     elif isinstance(device, gpiozero.PWMOutputDevice):
@@ -93,13 +93,13 @@ def _adapt_gpiozero(module: Module, device: Any, name: str, every: float | timed
         raise InvalidArgument(f"there is no adapter for gpiozero.{type(device).__name__}")
 
 
-def _record_events(module: Module, device: Any, name: str) -> None:
+def _record_events(module: Module, device: Any, name: str, channel: str | None) -> None:
     if device.when_activated is not None or device.when_deactivated is not None:
         raise InvalidArgument(f"`{name}` has a function for its events already")
-    module.declare(name, unit="boolean")
-    device.when_activated = lambda: module.record(name, True)
-    device.when_deactivated = lambda: module.record(name, False)
-    module.record(name, bool(device.is_active))
+    module.declare(name, unit="boolean", channel=channel)
+    device.when_activated = lambda: module.record(name, True, channel=channel)
+    device.when_deactivated = lambda: module.record(name, False, channel=channel)
+    module.record(name, bool(device.is_active), channel=channel)
 
 
 def _add_switch(module: Module, device: Any, name: str) -> None:

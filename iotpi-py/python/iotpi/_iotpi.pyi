@@ -74,6 +74,7 @@ class Hub:
         self,
         sensor: str,
         module: str | None,
+        channel: str | None,
         since: float | None,
         until: float | None,
         limit: int | None,
@@ -84,6 +85,7 @@ class Hub:
         sensor: str,
         width: str,
         module: str | None,
+        channel: str | None,
         since: float | None,
         until: float | None,
         limit: int | None,
@@ -92,6 +94,7 @@ class Hub:
         self,
         sensor: str,
         module: str,
+        channel: str | None,
         value: float | None,
         unit: str | None,
         timestamp: float | None,
@@ -105,6 +108,7 @@ class Hub:
         self,
         module: str | None,
         sensor: str | None,
+        channel: str | None,
         since: float | None,
         until: float | None,
         limit: int | None,
@@ -129,8 +133,8 @@ class Hub:
         recent: int,
     ) -> Pending: ...
 
-_Series = tuple[str, str | None]
-_Sample = tuple[str, float | None, str | None, str]
+_Series = tuple[str, str | None, str | None]
+_Sample = tuple[str, str | None, float | None, str | None, str]
 
 @final
 class Recorder:

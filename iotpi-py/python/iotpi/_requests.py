@@ -135,12 +135,13 @@ class Requests:
         self,
         type: str,
         module: str | None,
+        channel: str | None,
         since: Moment | None,
         until: Moment | None,
         limit: int | None,
         ascending: bool,
     ) -> PageReader[Reading]:
-        pages = self.hub.readings(type, module, unix_seconds(since), unix_seconds(until), limit, ascending)
+        pages = self.hub.readings(type, module, channel, unix_seconds(since), unix_seconds(until), limit, ascending)
         return PageReader(pages, self._request, _many(Reading))
 
     def latest(self, module: str | None) -> Request[list[Reading]]:
@@ -151,11 +152,12 @@ class Requests:
         type: str,
         bucket: str,
         module: str | None,
+        channel: str | None,
         since: Moment | None,
         until: Moment | None,
         limit: int | None,
     ) -> PageReader[Bucket]:
-        pages = self.hub.buckets(type, bucket, module, unix_seconds(since), unix_seconds(until), limit)
+        pages = self.hub.buckets(type, bucket, module, channel, unix_seconds(since), unix_seconds(until), limit)
         return PageReader(pages, self._request, _many(Bucket))
 
     def hint(self, type: str, module: str | None) -> Request[str]:
@@ -177,6 +179,7 @@ class Requests:
         type: str,
         value: float | None,
         module: str,
+        channel: str | None,
         unit: str | None,
         timestamp: Moment | None,
         reason: str | None,
@@ -187,7 +190,7 @@ class Requests:
         when = unix_seconds(timestamp)
         if isinstance(value, bool) and unit is None:
             unit = "boolean"
-        pending = self.hub.record(type, module, value, unit, when, reason, epoch, seq, age)
+        pending = self.hub.record(type, module, channel, value, unit, when, reason, epoch, seq, age)
 
         def explain(error: Error) -> None:
             if isinstance(error, Unprocessable) and (error.pointer or "").endswith("/unit") and unit is None:
@@ -206,11 +209,12 @@ class Requests:
         self,
         module: str | None,
         type: str | None,
+        channel: str | None,
         since: Moment | None,
         until: Moment | None,
         limit: int | None,
     ) -> PageReader[Gap]:
-        pages = self.hub.gaps(module, type, unix_seconds(since), unix_seconds(until), limit)
+        pages = self.hub.gaps(module, type, channel, unix_seconds(since), unix_seconds(until), limit)
         return PageReader(pages, self._request, _many(Gap))
 
     def delivery(self, module: str) -> Request[DeliveryAccount]:

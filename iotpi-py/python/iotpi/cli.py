@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     readings = commands.add_parser("readings", parents=[common], help="the newest reading of every series, or one type")
     readings.add_argument("type", nargs="?", help="the quantity, such as temperature")
     readings.add_argument("--module", help="only readings of this module")
+    readings.add_argument("--channel", help="only readings of this channel")
     readings.add_argument("--since", type=_moment, help="the earliest time: 90s, 15m, 24h, 7d ago, or RFC 3339")
     readings.add_argument("--limit", type=int, default=20, help="the maximum number of readings of one type (20)")
     control = commands.add_parser("control", parents=[common], help="send a command to a module and wait for its end")
@@ -111,15 +112,18 @@ def _modules(client: Client, options: argparse.Namespace) -> int:
 def _readings(client: Client, options: argparse.Namespace) -> int:
     readings: Iterable[Reading]
     if options.type is None:
-        readings = client.latest(options.module)
+        latest = client.latest(options.module)
+        readings = [reading for reading in latest if options.channel in (None, reading.channel or "")]
     else:
-        readings = client.readings(options.type, module=options.module, since=options.since, limit=options.limit)
+        readings = client.readings(
+            options.type, module=options.module, channel=options.channel, since=options.since, limit=options.limit
+        )
     readings = list(readings)
     rows = [
         [
             _time(reading.time),
             reading.module_id,
-            reading.type,
+            reading.type if reading.channel is None else f"{reading.type}/{reading.channel}",
             f"{reading.value:g} {reading.unit}" if reading.value is not None else f"no value: {reading.reason}",
         ]
         for reading in readings

@@ -81,6 +81,7 @@ class Client:
         type: str,
         *,
         module: str | None = None,
+        channel: str | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
         limit: int | None = None,
@@ -91,6 +92,7 @@ class Client:
         Args:
             type: The quantity, such as ``temperature``.
             module: Only readings of this module.
+            channel: Only readings of this channel; ``""`` for series without a channel; by default of all channels.
             since: The earliest time, inclusive.
             until: The latest time, exclusive.
             limit: The maximum number; by default all.
@@ -98,7 +100,7 @@ class Client:
         """
         return Query(
             Reading,
-            lambda: self._requests.readings(type, module, since, until, limit, ascending),
+            lambda: self._requests.readings(type, module, channel, since, until, limit, ascending),
             lambda: self._requests.hint(type, module),
         )
 
@@ -116,6 +118,7 @@ class Client:
         bucket: BucketWidth = "1h",
         *,
         module: str | None = None,
+        channel: str | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
         limit: int | None = None,
@@ -126,13 +129,14 @@ class Client:
             type: The quantity, such as ``temperature``.
             bucket: The width of an interval: ``1m``, ``5m``, ``15m``, ``1h``, ``6h`` or ``1d``.
             module: Only readings of this module.
+            channel: Only readings of this channel; ``""`` for series without a channel; by default of all channels.
             since: The earliest time, inclusive.
             until: The latest time, exclusive.
             limit: The maximum number of buckets; by default all.
         """
         return Query(
             Bucket,
-            lambda: self._requests.history(type, bucket, module, since, until, limit),
+            lambda: self._requests.history(type, bucket, module, channel, since, until, limit),
             lambda: self._requests.hint(type, module),
         )
 
@@ -142,6 +146,7 @@ class Client:
         value: float | None,
         *,
         module: str,
+        channel: str | None = None,
         unit: str | None = None,
         timestamp: Moment | None = None,
         reason: str | None = None,
@@ -156,6 +161,7 @@ class Client:
             value: A finite number; ``True`` or ``False`` for 1 or 0, in the unit ``boolean`` if none is given; ``None``
                 for a measurement that failed.
             module: The id of the module the reading belongs to.
+            channel: The channel of the series, if the module has several sensors of the type.
             unit: The unit of ``value``; by default the unit of the series. The first reading of a type of your own
                 needs one; ``"1"`` means no unit. Without a unit, a value that is implausible in the series' unit is
                 refused.
@@ -170,7 +176,7 @@ class Client:
         Returns:
             1, or 0 if the reading had been stored before.
         """
-        return self._requests.record(type, value, module, unit, timestamp, reason, epoch, seq, age).wait()
+        return self._requests.record(type, value, module, channel, unit, timestamp, reason, epoch, seq, age).wait()
 
     def record_many(self, readings: Iterable[Reading]) -> Stored:
         """Delivers up to 1,000 readings of any types, all or none, and returns the number stored.
@@ -185,6 +191,7 @@ class Client:
         module: str | None = None,
         *,
         type: str | None = None,
+        channel: str | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
         limit: int | None = None,
@@ -194,11 +201,12 @@ class Client:
         Args:
             module: Only gaps of this module.
             type: Only gaps of this type, or of an unknown type.
+            channel: Only gaps of this channel, or of an unknown series; ``""`` for series without a channel.
             since: Only gaps that end at or after this time.
             until: Only gaps that begin before this time.
             limit: The maximum number; by default all.
         """
-        return Query(Gap, lambda: self._requests.gaps(module, type, since, until, limit))
+        return Query(Gap, lambda: self._requests.gaps(module, type, channel, since, until, limit))
 
     def delivery(self, module: str) -> DeliveryAccount:
         """Returns how many numbered readings of a module arrived, were lost, or are missing, in total and by series.

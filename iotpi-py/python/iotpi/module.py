@@ -7,7 +7,7 @@ import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from os import PathLike
 from typing import Any, Final, TypeVar
@@ -63,7 +63,7 @@ class Module:
     id: str | None = None
     description: str | None = None
     version: str | None = None
-    _series: dict[str, Series] = field(default_factory=dict, init=False, repr=False)
+    _series: dict[tuple[str, str | None], Series] = field(default_factory=dict, init=False, repr=False)
     _sensors: list[_Sensor] = field(default_factory=list, init=False, repr=False)
     _declared: list[Series] = field(default_factory=list, init=False, repr=False)
     _actions: dict[str, _Action] = field(default_factory=dict, init=False, repr=False)
@@ -77,7 +77,11 @@ class Module:
     _recorder: _iotpi.Recorder = field(default_factory=_iotpi.Recorder, init=False, repr=False)
 
     def sensor(
-        self, *series: str | Series, unit: str | None = None, every: float | timedelta = 60.0
+        self,
+        *series: str | Series,
+        unit: str | None = None,
+        channel: str | None = None,
+        every: float | timedelta = 60.0,
     ) -> Callable[[F], F]:
         """Makes a function a sensor, which is read at the start and then periodically.
 
@@ -89,6 +93,7 @@ class Module:
             series: The quantities: ``temperature``, ``humidity``, ..., or an id of your own; as :class:`Series` with
                 their units.
             unit: The unit of a single series, such as ``celsius`` or ``fahrenheit``; required for a type of your own.
+            channel: Distinguishes this sensor from others of the same type in the module, such as ``supply``.
             every: The interval between measurements in seconds.
 
         Raises:
@@ -102,29 +107,30 @@ class Module:
             raise InvalidArgument(f"every must be a number of seconds above 0, not {every!r}")
         if unit is not None and len(series) > 1:
             raise InvalidArgument("`unit` is the unit of a single series; use Series(type, unit) for several")
-        measured = [self._new_series(one, unit) for one in series]
+        measured = [self._new_series(one, unit, channel) for one in series]
 
         def decorate(function: F) -> F:
-            self._series |= {one.type: one for one in measured}
+            self._series |= {(one.type, one.channel): one for one in measured}
             self._sensors.append(_Sensor(measured, secs, function))
             return function
 
         return decorate
 
-    def declare(self, *series: str | Series, unit: str | None = None) -> None:
+    def declare(self, *series: str | Series, unit: str | None = None, channel: str | None = None) -> None:
         """Lists series in the manifest whose readings :meth:`record` provides. Call it before :meth:`run`.
 
         Args:
             series: The quantities, as in :meth:`sensor`.
             unit: The unit of the values.
+            channel: As in :meth:`sensor`.
 
         Raises:
             InvalidArgument: The module has this series already, or the type is not an id or has no unit.
             Unprocessable: The unit does not fit the type.
         """
         for one in series:
-            declared = self._new_series(one, unit)
-            self._series[declared.type] = declared
+            declared = self._new_series(one, unit, channel)
+            self._series[declared.type, declared.channel] = declared
             self._declared.append(declared)
 
     def record(
@@ -132,6 +138,7 @@ class Module:
         type: str,
         value: float | None,
         *,
+        channel: str | None = None,
         unit: str | None = None,
         timestamp: Moment | None = None,
         reason: str | None = None,
@@ -144,6 +151,7 @@ class Module:
         Args:
             type: The quantity; best one that was declared with :meth:`declare` or :meth:`sensor`.
             value: A number; ``True`` or ``False`` for 1 or 0; ``None`` for a measurement that failed.
+            channel: The channel of the series, if it has one.
             unit: The unit of ``value``; by default the declared one. A type of your own that was not declared needs
                 one, except for ``True`` and ``False``.
             timestamp: The time of the event; by default the current time.
@@ -154,17 +162,25 @@ class Module:
             Unprocessable: The unit does not fit the type.
             Unavailable: Too many readings wait for the module to run.
         """
-        if unit is None and type in self._series:
-            unit = self._series[type].unit
+        declared = self._series.get((type, channel))
+        if unit is None and declared is not None:
+            unit = declared.unit
         elif unit is None and isinstance(value, bool):
             unit = "boolean"
-        elif type not in self._series:
-            unit = Series(type, unit).unit
+        elif declared is None:
+            unit = Series(type, unit, channel).unit
         number = None if value is None else float(value)
-        sample = (type, number, unit, reason or NO_VALUE)
+        sample = (type, channel, number, unit, reason or NO_VALUE)
         self._recorder.record(sample, unix_seconds(timestamp)).wait()
 
-    def adapt(self, device: Any, name: str | None = None, *, every: float | timedelta = 60.0) -> None:
+    def adapt(
+        self,
+        device: Any,
+        name: str | None = None,
+        *,
+        channel: str | None = None,
+        every: float | timedelta = 60.0,
+    ) -> None:
         """Adds a device of another package.
 
         A CircuitPython driver becomes a sensor of all its quantities. A button or motion sensor of gpiozero records
@@ -176,17 +192,24 @@ class Module:
             device: The device.
             name: The type of the readings of a button, or the name of the action of an output; by default the name of
                 its class, such as ``led``.
+            channel: Distinguishes the readings of this device from others of the same type in the module.
             every: The interval between measurements in seconds.
 
         Raises:
             InvalidArgument: There is no adapter for the device, or the module has its series or action already.
         """
-        add_device(self, device, name, every)
+        add_device(self, device, name, channel, every)
 
-    def _new_series(self, series: str | Series, unit: str | None) -> Series:
-        new = Series(series, unit) if isinstance(series, str) else series
-        if new.type in self._series:
-            raise InvalidArgument(f"this module already has a sensor for `{new.type}`")
+    def _new_series(self, series: str | Series, unit: str | None, channel: str | None) -> Series:
+        if isinstance(series, str):
+            new = Series(series, unit, channel)
+        else:
+            new = series if channel is None else replace(series, channel=channel)
+        if (new.type, new.channel) in self._series:
+            where = "" if new.channel is None else f" on channel `{new.channel}`"
+            raise InvalidArgument(
+                f"this module already has a sensor for `{new.type}`{where}; use `channel=` to distinguish several"
+            )
         return new
 
     def action(
@@ -475,10 +498,10 @@ class Module:
             id,
             self.version,
             self.description,
-            [(one.type, one.unit) for one in self._declared],
+            [(one.type, one.channel, one.unit) for one in self._declared],
             [
                 (
-                    [(one.type, one.unit) for one in sensor.series],
+                    [(one.type, one.channel, one.unit) for one in sensor.series],
                     sensor.every_secs,
                     sensor_function(worker, sensor.series, sensor.function),
                 )

@@ -56,12 +56,13 @@ class Reading:
 
     Attributes:
         module_id: The module that measured it.
-        type: The quantity, such as ``temperature``; with ``module_id`` it identifies the series.
+        type: The quantity, such as ``temperature``; with ``module_id`` and ``channel`` it identifies the series.
         value: The number in ``unit``; ``None`` if the measurement failed.
         unit: A unit such as ``celsius``, ``percent``, ``pascal``.
         timestamp: The time of the measurement by the module's clock; Unix seconds.
         received_at: The time of arrival at the hub; ``None`` before that.
         reason: With a ``value`` of ``None``: the reason.
+        channel: The channel, if the module has several sensors of the type; ``None`` for the default one.
         time_source: The clock of ``timestamp``: ``module``; ``estimated`` by the hub from the reading's age; ``hub``:
             the reading arrived without a time; ``arrival``: the module's time was more than 5 minutes ahead of the
             hub's clock; ``hub_unsynced``: the hub's clock, which was wrong at that time.
@@ -76,6 +77,7 @@ class Reading:
     timestamp: float
     received_at: float | None = None
     reason: str | None = None
+    channel: str | None = None
     time_source: TimeSource = "module"
     epoch: int | None = None
     seq: int | None = None
@@ -114,6 +116,7 @@ class Gap:
         reason: ``full``, ``too_old``, ``unreadable``, ``refused`` or ``killed``.
         recorded_at: The time of the report.
         type: The type of the series; ``None`` if the module did not know it any more.
+        channel: The channel of the series; ``None`` for the default one.
     """
 
     module_id: str
@@ -123,6 +126,7 @@ class Gap:
     reason: GapReason
     recorded_at: float
     type: str | None = None
+    channel: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +154,7 @@ class SeriesDelivery:
 
     Attributes:
         type: The type of the series.
+        channel: The channel of the series; ``None`` for the default one.
         expected: The number of readings taken, as far as is known: received and lost.
         received: The number that arrived, each counted once.
         lost: The number that the module reported as lost.
@@ -159,6 +164,7 @@ class SeriesDelivery:
     expected: int
     received: int
     lost: int
+    channel: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +198,7 @@ class Bucket:
     Attributes:
         module_id: The module.
         type: The quantity.
+        channel: The channel of the series; ``None`` for the default one.
         unit: The unit of ``avg``, ``min`` and ``max``.
         start: The start of the interval; Unix seconds.
         missing: The number of failed measurements.
@@ -210,6 +217,7 @@ class Bucket:
     avg: float | None = None
     min: float | None = None
     max: float | None = None
+    channel: str | None = None
 
     @property
     def time(self) -> datetime:
@@ -271,6 +279,7 @@ class Measure(TypedDict):
     """A quantity that a module measures."""
 
     type: str
+    channel: NotRequired[str]
     unit: str
     every_secs: NotRequired[float]
 

@@ -13,8 +13,8 @@ from .errors import InvalidArgument, Unprocessable
 
 NO_VALUE = "the sensor gave no value"
 
-NativeSample = tuple[str, float | None, str | None, str]
-"""A sample as the native module takes it: type, value, unit, reason."""
+NativeSample = tuple[str, str | None, float | None, str | None, str]
+"""A sample as the native module takes it: type, channel, value, unit, reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +25,22 @@ class Series:
         type: The quantity: ``temperature``, ``humidity``, ..., or an id of your own.
         unit: The unit of the values that the module gives, such as ``celsius`` or ``fahrenheit``; by default the
             hub's unit of the quantity. A type of your own needs one.
+        channel: Distinguishes several sensors of the type in the module, such as ``supply`` or ``28-0316a2790c1b``.
 
     Raises:
-        InvalidArgument: The type is not an id, or has no unit.
+        InvalidArgument: The type or the channel is not an id, or the type has no unit.
         Unprocessable: The unit does not fit the type.
     """
 
     type: str
     unit: str | None = None
+    channel: str | None = None
 
     def __post_init__(self) -> None:
         try:
             _iotpi.canonical_unit(self.type, self.unit)
+            if self.channel is not None:
+                _iotpi.check_id(self.channel)
         except InvalidArgument as error:
             if self.unit is None:
                 error.add(did_you_mean(self.type, _iotpi.QUANTITIES))
@@ -63,12 +67,14 @@ class Sample:
     Attributes:
         type: The quantity.
         value: A number; ``None`` if the measurement failed.
+        channel: The channel of the series, if it has one.
         unit: The unit of ``value``; by default the unit that the series was declared with.
         reason: With a ``value`` of ``None``: the reason, up to 200 characters.
     """
 
     type: str
     value: float | None
+    channel: str | None = None
     unit: str | None = None
     reason: str | None = None
 
@@ -80,14 +86,14 @@ def samples_of(result: object, series: Sequence[Series]) -> list[NativeSample]:
         TypeError, ValueError: The function returned something else.
     """
     samples = _samples(result, series)
-    units = {one.type: one.unit for one in series}
-    taken = [
-        (sample.type, _number(sample.value), sample.unit or units.get(sample.type), sample.reason or NO_VALUE)
-        for sample in samples
-    ]
-    found = {sample.type for sample in samples}
-    missing = [one for one in series if one.type not in found]
-    return taken + [(one.type, None, one.unit, f"the function returned no `{one.type}`") for one in missing]
+    units = {(one.type, one.channel): one.unit for one in series}
+    missing = dict(units)
+    taken: list[NativeSample] = []
+    for sample in samples:
+        key = (sample.type, sample.channel)
+        missing.pop(key, None)
+        taken.append((*key, _number(sample.value), sample.unit or units.get(key), sample.reason or NO_VALUE))
+    return taken + [(*key, None, unit, f"the function returned no `{key[0]}`") for key, unit in missing.items()]
 
 
 def _samples(result: object, series: Sequence[Series]) -> list[Sample]:
@@ -100,7 +106,7 @@ def _samples(result: object, series: Sequence[Series]) -> list[Sample]:
             return cast("list[Sample]", list(result))
         return _in_order(result, series)
     if result is None:
-        return [Sample(type=one.type, value=None) for one in series]
+        return [_sample(one, None) for one in series]
     return _in_order([result], series)
 
 
@@ -109,15 +115,21 @@ def _in_order(values: Iterable[Any], series: Sequence[Series]) -> list[Sample]:
     if len(values) != len(series):
         names = ", ".join(one.type for one in series)
         raise ValueError(f"the function returned {len(values)} of {len(series)} values ({names})")
-    return [Sample(type=one.type, value=value) for one, value in zip(series, values, strict=True)]
+    return [_sample(one, value) for one, value in zip(series, values, strict=True)]
 
 
 def _keyed(key: object, value: Any, series: Sequence[Series]) -> Sample:
-    types = [one.type for one in series]
-    name = key.type if isinstance(key, Series) else str(key)
-    if name not in types:
-        raise ValueError(f"the function returned `{name}`, which is not one of its series. {did_you_mean(name, types)}")
-    return Sample(type=name, value=value)
+    found = [one for one in series if key in (one, one.type)]
+    if not found:
+        hint = did_you_mean(str(key), [one.type for one in series])
+        raise ValueError(f"the function returned `{key}`, which is not one of its series. {hint}")
+    if len(found) > 1:
+        raise ValueError(f"the function returned `{key}`, of which it has several channels; use Series as the keys")
+    return _sample(found[0], value)
+
+
+def _sample(series: Series, value: Any) -> Sample:
+    return Sample(type=series.type, channel=series.channel, value=value)
 
 
 def _number(value: Any) -> float | None:

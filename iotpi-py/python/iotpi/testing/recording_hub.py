@@ -118,10 +118,13 @@ class RecordingHub:
         """The readings of all modules, by module and in order of arrival."""
         return [Reading(**reading) for reading in json.loads(self._native.readings())]
 
-    def values(self, type: str, module: str | None = None) -> list[float | None]:
-        """The values of the readings of one type, in order of arrival."""
+    def values(self, type: str, module: str | None = None, channel: str | None = None) -> list[float | None]:
+        """The values of the readings of one type, in order of arrival; without a channel, of all channels."""
+        readings = (reading for reading in self.readings if reading.type == type)
         return [
-            reading.value for reading in self.readings if reading.type == type and module in (None, reading.module_id)
+            reading.value
+            for reading in readings
+            if module in (None, reading.module_id) and channel in (None, reading.channel)
         ]
 
     def manifest(self, module: str) -> Manifest | None:
