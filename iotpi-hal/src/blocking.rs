@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: a thread per driver. A driver works for milliseconds every few seconds.
 
-use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, Sensor, async_trait};
+use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, Sensor, SeriesSpec, async_trait};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::drivers::BlockingSensor;
@@ -27,6 +27,7 @@ use crate::drivers::BlockingSensor;
 #[derive(Debug)]
 pub struct Blocking<D> {
     quantities: Vec<Quantity>,
+    series: Vec<SeriesSpec>,
     driver: Place<D>,
 }
 
@@ -41,7 +42,7 @@ enum Place<D> {
 impl<D: BlockingSensor> Blocking<D> {
     /// Wraps a blocking driver.
     pub fn new(driver: D) -> Self {
-        Self { quantities: driver.quantities(), driver: Place::Here(driver) }
+        Self { quantities: driver.quantities(), series: driver.series(), driver: Place::Here(driver) }
     }
 
     /// Takes the driver out of its slot. Waits for a cancelled measurement to end.
@@ -61,6 +62,10 @@ impl<D: BlockingSensor> Blocking<D> {
 impl<D: BlockingSensor> Sensor for Blocking<D> {
     fn quantities(&self) -> Vec<Quantity> {
         self.quantities.clone()
+    }
+
+    fn series(&self) -> Vec<SeriesSpec> {
+        self.series.clone()
     }
 
     /// Measures once on a blocking thread.

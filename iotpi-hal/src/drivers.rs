@@ -9,7 +9,7 @@
 
 use std::ops::RangeInclusive;
 
-use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample};
+use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, SeriesSpec};
 
 pub mod bme280;
 pub mod ds18b20;
@@ -47,7 +47,13 @@ pub trait BlockingSensor: Send + 'static {
     /// The quantities of the samples [`sense`](Self::sense) returns. They do not change.
     fn quantities(&self) -> Vec<Quantity>;
 
-    /// Measures once: one sample of each quantity, in its canonical unit. A quantity that could not be measured
+    /// The series of the samples: the quantities, with their channels. Only a device that measures a quantity
+    /// several times implements this.
+    fn series(&self) -> Vec<SeriesSpec> {
+        self.quantities().into_iter().map(SeriesSpec::new).collect()
+    }
+
+    /// Measures once: one sample of each series, in its canonical unit. A quantity that could not be measured
     /// while others could is a sample without data ([`in_range`], [`Sample::no_data`]).
     ///
     /// # Errors
@@ -57,7 +63,7 @@ pub trait BlockingSensor: Send + 'static {
 }
 
 /// A sample of a value in the quantity's canonical unit, or one without data when the value is outside the
-/// range of the chip (inclusive) or not a number. The other quantities of the same read keep their values.
+/// range of the chip (inclusive) or not a number. The other series of the same read keep their values.
 ///
 /// ```
 /// use iotpi_core::Quantity;
@@ -68,12 +74,13 @@ pub trait BlockingSensor: Send + 'static {
 /// assert_eq!(reason.as_deref(), Some("out of range: 118 percent is outside 0 to 100"));
 /// ```
 #[must_use]
-pub fn in_range(quantity: Quantity, value: f64, range: RangeInclusive<f64>) -> Sample {
+pub fn in_range(series: impl Into<SeriesSpec>, value: f64, range: RangeInclusive<f64>) -> Sample {
+    let series = series.into();
     if range.contains(&value) {
-        return Sample::new(quantity, value);
+        return Sample::new(series, value);
     }
-    let (unit, least, most) = (quantity.unit(), range.start(), range.end());
+    let (unit, least, most) = (series.quantity.unit(), range.start(), range.end());
     let value = (value * 1000.0).round() / 1000.0;
     let message = format!("{value} {} is outside {least} to {most}", unit.as_str());
-    Sample::no_data(quantity, DeviceError::new(DeviceErrorKind::OutOfRange, message))
+    Sample::no_data(series, DeviceError::new(DeviceErrorKind::OutOfRange, message))
 }

@@ -81,11 +81,16 @@ impl<S: Sensor> SensorModule<S> {
         }
     }
 
-    /// Adds a sample without data for each quantity that the sensor did not return.
+    /// Adds a sample without data for each series that the sensor did not return. A quantity without a channel
+    /// in the list may have samples on channels.
     fn complete(&self, mut samples: Vec<Sample>) -> Vec<Sample> {
-        for quantity in self.sensor.quantities() {
-            if !samples.iter().any(|sample| sample.quantity == quantity) {
-                samples.push(Sample::no_data(quantity, "the sensor returned no value"));
+        for series in self.sensor.series() {
+            let is_of = |sample: &Sample| {
+                sample.quantity == series.quantity
+                    && (series.channel.is_none() || sample.channel == series.channel)
+            };
+            if !samples.iter().any(is_of) {
+                samples.push(Sample::no_data(series, "the sensor returned no value"));
             }
         }
         samples

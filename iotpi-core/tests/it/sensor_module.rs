@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use iotpi_core::{
-    DeviceError, DeviceErrorKind, ManualClock, Module, Outcome, Quantity, RunError, Runner, Sample,
-    SensorModule, Timestamp, measure,
+    Channel, DeviceError, DeviceErrorKind, ManualClock, Module, Outcome, Quantity, RunError, Runner, Sample,
+    Sensor, SensorModule, SeriesSpec, Timestamp, async_trait, measure,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -116,4 +116,39 @@ fn the_manifest_has_the_quantities_and_the_interval() {
         serde_json::to_value(manifest).unwrap(),
         serde_json::json!({"description": "Barometer", "measures": [{"type": "pressure", "unit": "pascal", "every_secs": 5.0}], "actions": []})
     );
+}
+
+/// A converter that does not return its second channel.
+struct Converter;
+
+fn voltage(channel: &str) -> SeriesSpec {
+    SeriesSpec::new(Quantity::Voltage).with_channel(Channel::new(channel).unwrap())
+}
+
+#[async_trait]
+impl Sensor for Converter {
+    fn quantities(&self) -> Vec<Quantity> {
+        vec![Quantity::Voltage]
+    }
+
+    fn series(&self) -> Vec<SeriesSpec> {
+        vec![voltage("a0"), voltage("a1")]
+    }
+
+    async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
+        Ok(vec![Sample::new(voltage("a0"), 3.3)])
+    }
+}
+
+#[tokio::test]
+async fn a_channel_that_the_sensor_does_not_return_is_recorded_without_a_value() {
+    let hub = hub();
+    let module = SensorModule::new(Converter, Duration::from_secs(60));
+
+    Runner::new(hub.clone()).once(module).await.unwrap();
+
+    let readings = hub.readings();
+    let recorded: Vec<_> =
+        readings.iter().map(|r| (r.channel.as_ref().map(Channel::as_str), r.outcome.value())).collect();
+    assert_eq!(recorded, [(Some("a0"), Some(3.3)), (Some("a1"), None)]);
 }

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use iotpi_core::{DeviceError, Quantity, Sample, Sensor};
+use iotpi_core::{DeviceError, Sample, Sensor, SeriesSpec};
 
 use crate::sim::{Fault, FaultSwitch};
 
@@ -13,21 +13,22 @@ const RANDOM_READS: u32 = 200;
 /// Checks a sensor against the [contract](SensorContract) with its default faults: one line in a test.
 ///
 /// `faults` is the switch of the simulated device below the driver. `expected` has the quantities of the
-/// sensor, each with the range in which its simulated value is, in its canonical unit.
+/// sensor (or series, if it has channels), each with the range in which its simulated value is, in its
+/// canonical unit.
 ///
 /// # Panics
 /// The sensor breaks a rule; the message says which one.
 pub async fn check_sensor(
     sensor: &mut (impl Sensor + ?Sized),
     faults: &FaultSwitch,
-    expected: impl IntoIterator<Item = (Quantity, RangeInclusive<f64>)>,
+    expected: impl IntoIterator<Item = (impl Into<SeriesSpec>, RangeInclusive<f64>)>,
 ) {
     SensorContract::new(expected).check(sensor, faults).await;
 }
 
 /// The contract of sensors:
 ///
-/// 1. A read returns one sample of each quantity, all in the expected range.
+/// 1. A read returns one sample of each series, all in the expected range.
 /// 2. While the driver can [detect](Self::detecting) a fault, a read returns an error or samples without data,
 ///    never a value.
 /// 3. With any fault, and with random data, a read returns. The driver does not panic, and values are finite.
@@ -53,17 +54,17 @@ pub async fn check_sensor(
 /// ```
 #[derive(Debug, Clone)]
 pub struct SensorContract {
-    expected: Vec<(Quantity, RangeInclusive<f64>)>,
+    expected: Vec<(SeriesSpec, RangeInclusive<f64>)>,
     detecting: Vec<Fault>,
 }
 
 impl SensorContract {
-    /// The contract of a sensor with these quantities. Their simulated values are in these ranges, in the
-    /// canonical units.
+    /// The contract of a sensor with these quantities or series. Their simulated values are in these ranges,
+    /// in the canonical units.
     #[must_use]
-    pub fn new(expected: impl IntoIterator<Item = (Quantity, RangeInclusive<f64>)>) -> Self {
+    pub fn new(expected: impl IntoIterator<Item = (impl Into<SeriesSpec>, RangeInclusive<f64>)>) -> Self {
         Self {
-            expected: expected.into_iter().collect(),
+            expected: expected.into_iter().map(|(series, range)| (series.into(), range)).collect(),
             detecting: vec![Fault::Unplugged, Fault::Nack, Fault::BusLow],
         }
     }
@@ -82,7 +83,7 @@ impl SensorContract {
     /// # Panics
     /// The sensor breaks a rule; the message says which one.
     pub async fn check(&self, sensor: &mut (impl Sensor + ?Sized), faults: &FaultSwitch) {
-        self.check_quantities(sensor);
+        self.check_series(sensor);
         // Before the first good read: the device is connected later than the module starts.
         for fault in [Fault::Unplugged, Fault::Nack] {
             self.check_fault(sensor, faults, fault, READS).await;
@@ -105,23 +106,21 @@ impl SensorContract {
         }
         super::cancel(sensor.read()).await;
         self.check_values(sensor, "after a cancelled read", 1).await;
-        self.check_quantities(sensor);
+        self.check_series(sensor);
     }
 
-    fn check_quantities(&self, sensor: &(impl Sensor + ?Sized)) {
-        let quantities = sensor.quantities();
-        let expected: Vec<_> = self.expected.iter().map(|(quantity, _)| quantity.clone()).collect();
+    fn check_series(&self, sensor: &(impl Sensor + ?Sized)) {
+        let all = sensor.series();
+        let expected: Vec<_> = self.expected.iter().map(|(series, _)| series.clone()).collect();
 
-        assert!(!quantities.is_empty(), "the sensor has no quantities");
-        for (index, quantity) in quantities.iter().enumerate() {
-            assert!(!quantities[..index].contains(quantity), "{} is listed twice", quantity.name());
-            assert!(expected.contains(quantity), "{} is not expected", quantity.name());
+        assert!(!all.is_empty(), "the sensor has no quantities");
+        for (index, series) in all.iter().enumerate() {
+            assert!(!all[..index].contains(series), "{} is listed twice", name(series));
+            assert!(expected.contains(series), "{} is not expected", name(series));
+            let is_listed = sensor.quantities().contains(&series.quantity);
+            assert!(is_listed, "`quantities` does not list {}", series.quantity.name());
         }
-        assert_eq!(
-            quantities.len(),
-            expected.len(),
-            "expected {expected:?}, but the sensor has {quantities:?}"
-        );
+        assert_eq!(all.len(), expected.len(), "expected {expected:?}, but the sensor has {all:?}");
     }
 
     /// Reads with a fault, then without it.
@@ -155,10 +154,10 @@ impl SensorContract {
                     continue;
                 }
             };
-            let wrong = self.expected.iter().find_map(|(quantity, range)| {
-                let sample = samples.iter().find(|sample| sample.quantity == *quantity)?;
+            let wrong = self.expected.iter().find_map(|(series, range)| {
+                let sample = samples.iter().find(|sample| is_of(sample, series))?;
                 let is_right = sample.outcome.value().is_some_and(|value| range.contains(&value));
-                (!is_right).then(|| format!("{} is {:?}, not in {range:?}", quantity.name(), sample.outcome))
+                (!is_right).then(|| format!("{} is {:?}, not in {range:?}", name(series), sample.outcome))
             });
             match wrong {
                 Some(wrong) => last = wrong,
@@ -169,16 +168,25 @@ impl SensorContract {
     }
 }
 
+fn is_of(sample: &Sample, series: &SeriesSpec) -> bool {
+    sample.quantity == series.quantity && sample.channel == series.channel
+}
+
+fn name(SeriesSpec { quantity, channel, .. }: &SeriesSpec) -> String {
+    let quantity = quantity.name();
+    channel.as_ref().map_or(quantity.to_string(), |channel| format!("{quantity} of channel {channel}"))
+}
+
 /// Reads, and checks the form of the answer.
 async fn read(sensor: &mut (impl Sensor + ?Sized)) -> Result<Vec<Sample>, DeviceError> {
     let samples = sensor.read().await?;
-    let quantities = sensor.quantities();
-    for quantity in &quantities {
-        let count = samples.iter().filter(|sample| sample.quantity == *quantity).count();
-        assert_eq!(count, 1, "a read returned {count} samples of {}", quantity.name());
+    let all = sensor.series();
+    for series in &all {
+        let count = samples.iter().filter(|sample| is_of(sample, series)).count();
+        assert_eq!(count, 1, "a read returned {count} samples of {}", name(series));
     }
-    let extra = samples.iter().find(|sample| !quantities.contains(&sample.quantity));
-    assert!(extra.is_none(), "a read returned a sample of an unlisted quantity: {extra:?}");
+    let extra = samples.iter().find(|sample| !all.iter().any(|series| is_of(sample, series)));
+    assert!(extra.is_none(), "a read returned a sample of an unlisted series: {extra:?}");
     let invalid =
         samples.iter().find(|sample| sample.outcome.value().is_some_and(|value| !value.is_finite()));
     assert!(invalid.is_none(), "a read returned a value that is not finite: {invalid:?}");
@@ -188,6 +196,7 @@ async fn read(sensor: &mut (impl Sensor + ?Sized)) -> Result<Vec<Sample>, Device
 #[cfg(test)]
 mod tests {
     use embedded_hal::i2c::I2c;
+    use iotpi_core::{Channel, Quantity};
 
     use super::*;
     use crate::{
@@ -272,6 +281,37 @@ mod tests {
 
             assert!(message.contains(text), "{flaw:?}: {message}");
         }
+    }
+
+    /// A converter with one register for each channel, in volts.
+    struct Converter(I2cRegisters<SimI2c>);
+
+    fn channels() -> [SeriesSpec; 2] {
+        ["a0", "a1"].map(|name| SeriesSpec::new(Quantity::Voltage).with_channel(Channel::new(name).unwrap()))
+    }
+
+    impl BlockingSensor for Converter {
+        fn quantities(&self) -> Vec<Quantity> {
+            vec![Quantity::Voltage]
+        }
+
+        fn series(&self) -> Vec<SeriesSpec> {
+            channels().to_vec()
+        }
+
+        fn sense(&mut self) -> Result<Vec<Sample>, DeviceError> {
+            let volts: [u8; 2] = self.0.read(0x00)?;
+            Ok(channels().into_iter().zip(volts).map(|(one, value)| Sample::new(one, value.into())).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_driver_may_have_several_channels_of_one_quantity() {
+        let bus = SimI2c::new().with_chip(0x48, RegisterMap::<u8>::new().read_only_block(0x00, [3, 5]));
+        let mut sensor = Blocking::new(Converter(I2cRegisters::new(bus.clone(), 0x48)));
+        let [a0, a1] = channels();
+
+        check_sensor(&mut sensor, bus.faults(), [(a0, 3.0..=3.0), (a1, 5.0..=5.0)]).await;
     }
 
     #[tokio::test]

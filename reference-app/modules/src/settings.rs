@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use iotpi_core::ModuleId;
+use iotpi_core::{Channel, ModuleId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -45,6 +45,8 @@ pub struct DeviceSettings {
     pub driver: String,
     /// Sensors: seconds from one reading to the next, 0.1 to 86,400. Default 10.
     pub every_secs: Option<f64>,
+    /// Sensors: the channel of its readings, if the module has several sensors of one type: `supply`.
+    pub channel: Option<Channel>,
     /// The driver rejects unknown keys.
     #[serde(flatten)]
     pub rest: Map<String, Value>,

@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, bail, ensure};
 use iotpi_core::{
-    ActuatorModule, CameraModule, CompositeModule, Manifest, Module, ModuleError, SensorModule, Uplink,
-    async_trait,
+    ActuatorModule, CameraModule, CompositeModule, Manifest, Measure, Module, ModuleError, Sensor,
+    SensorModule, Uplink, async_trait,
 };
 use iotpi_hal::catalog::{self, Device, Setup};
 use tokio_util::sync::CancellationToken;
@@ -33,8 +33,23 @@ impl Stock {
         let devices = settings.devices.iter().try_fold(CompositeModule::new(), |devices, device| {
             add(devices, device, setup, outbox).with_context(|| format!("module `{}`", settings.id))
         })?;
+        check_series(&devices.manifest()).with_context(|| format!("module `{}`", settings.id))?;
         Ok(Self { manifest, devices })
     }
+}
+
+/// Refuses two devices that would record the same series.
+fn check_series(manifest: &Manifest) -> anyhow::Result<()> {
+    for (index, measure) in manifest.measures.iter().enumerate() {
+        let is_same = |other: &&Measure| other.kind == measure.kind && other.channel == measure.channel;
+        if let Some(same) = manifest.measures[..index].iter().find(is_same) {
+            match &same.channel {
+                Some(channel) => bail!("two devices measure {} on channel `{channel}`", same.kind),
+                None => bail!("two devices measure {}: give one of them a `channel`", same.kind),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn add(
@@ -50,8 +65,16 @@ fn add(
         "driver `{}` measures nothing: it has no `every_secs`",
         settings.driver
     );
+    ensure!(
+        measures || settings.channel.is_none(),
+        "driver `{}` measures nothing: it has no `channel`",
+        settings.driver
+    );
     Ok(match device {
-        Device::Sensor(sensor) => devices.with(SensorModule::new(sensor, settings.every())),
+        Device::Sensor(sensor) => match settings.channel.clone() {
+            Some(channel) => devices.with(SensorModule::new(sensor.on_channel(channel), settings.every())),
+            None => devices.with(SensorModule::new(sensor, settings.every())),
+        },
         Device::Actuator(actuator) => {
             let module = ActuatorModule::new(actuator);
             devices.with(match outbox {
@@ -83,7 +106,7 @@ impl Module for Stock {
 mod tests {
     use std::{fs, time::Duration};
 
-    use iotpi_core::{CommandOutcome, LeasedCommand, Runner, SystemClock, testing::RecordingUplink};
+    use iotpi_core::{Channel, CommandOutcome, LeasedCommand, Runner, SystemClock, testing::RecordingUplink};
     use iotpi_hal::catalog::CATALOG;
     use serde_json::json;
 
@@ -177,6 +200,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn three_thermometers_of_one_module_are_three_series() {
+        let ids = ["28-0316a2790c1b", "28-0416c4a1e2ff", "28-00000b5a0d3e"];
+        let devices = ids.map(|id| {
+            format!("[[device]]\ndriver = \"ds18b20\"\nbus = \"sim\"\nid = \"{id}\"\nchannel = \"{id}\"\n")
+        });
+        let module = on_simulated_devices(&format!("id = \"tank\"\n{}", devices.concat())).unwrap();
+        let hub = RecordingUplink::new("tank".parse().unwrap());
+
+        let measures = module.manifest().measures;
+        Runner::new(hub.clone()).once(module).await.unwrap();
+
+        let channels = |of: Vec<Option<Channel>>| {
+            let mut names: Vec<_> = of.into_iter().flatten().map(|channel| channel.to_string()).collect();
+            names.sort();
+            names
+        };
+        let mut sorted = ids;
+        sorted.sort_unstable();
+        assert_eq!(channels(measures.into_iter().map(|measure| measure.channel).collect()), sorted);
+        assert_eq!(channels(hub.readings().iter().map(|reading| reading.channel.clone()).collect()), sorted);
+        assert!(hub.readings().iter().all(|reading| reading.outcome.value().is_some()));
+    }
+
+    #[tokio::test]
+    async fn two_devices_of_one_series_are_refused() {
+        let error = |channels: [&str; 2]| {
+            let devices = channels
+                .map(|channel| format!("[[device]]\ndriver = \"bme280\"\nbus = \"sim\"\n{channel}\n"));
+            format!("{:#}", on_simulated_devices(&format!("id = \"a\"\n{}", devices.concat())).unwrap_err())
+        };
+
+        assert!(error(["", ""]).contains("two devices measure temperature: give one of them a `channel`"));
+        assert!(error(["channel = \"in\""; 2]).contains("on channel `in`"));
+        let module = "id = \"a\"\n[[device]]\ndriver = \"bme280\"\nbus = \"sim\"\n[[device]]\ndriver = \"bme280\"\n\
+             bus = \"sim\"\naddress = 0x77\nchannel = \"outside\"\n";
+        assert_eq!(on_simulated_devices(module).unwrap().manifest().measures.len(), 6);
+    }
+
+    #[tokio::test]
     async fn a_hazardous_command_is_remembered_beside_the_readings_that_wait() {
         let folder = tempfile::tempdir().unwrap();
         let command = json!({"id": "a", "module_id": "lamp", "action": "set", "params": {"on": true},
@@ -229,5 +291,7 @@ mod tests {
         assert!(error("driver = \"led\"\nbus = \"sim\"").contains("pin"));
         assert!(error("driver = \"led\"\nbus = \"sim\"\npin = 17\nevery_secs = 5").contains("every_secs"));
         assert!(error("driver = \"bme280\"\nbus = \"sim\"\naddress = 16").contains("0x76"));
+        assert!(error("driver = \"led\"\nbus = \"sim\"\npin = 17\nchannel = \"a\"").contains("no `channel`"));
+        assert!(error("driver = \"ds18b20\"\nbus = \"sim\"\nid = \"../etc\"").contains("28-"));
     }
 }
