@@ -12,6 +12,7 @@ import { FIRST_ADMIN_CODE } from '../mock/hub.ts';
 import { startMockHub } from '../mock/serve.ts';
 import * as hub from '../src/lib/api/hub';
 import * as recording from '../src/lib/api/recording';
+import { type SeriesId, seriesKey, seriesOf } from '../src/lib/api/series-id';
 import type { Bucket, Reading } from '../src/lib/api/types';
 import { SPANS } from '../src/lib/live/spans';
 import { readFrame } from '../src/lib/live/frame';
@@ -62,6 +63,27 @@ class HubClient {
 
 const plainFetch = globalThis.fetch;
 
+const TEMPERATURE: SeriesId = { moduleId: 'temperature', type: 'temperature', channel: null };
+
+/** A module of the mock with several sensors of one type; the test delivers its readings to the real hub. */
+const BOILER: SeriesId = { moduleId: 'boiler', type: 'temperature', channel: null };
+const SUPPLY: SeriesId = { ...BOILER, channel: 'supply' };
+const SERIAL: SeriesId = { ...BOILER, channel: '28-0316a2790c1b' };
+
+/** Two readings of one time on each channel. */
+async function recordChannels(url: string): Promise<void> {
+  const since = now() - 120;
+  const readings = [BOILER, SUPPLY, SERIAL].flatMap(({ moduleId, channel }) =>
+    [since, since + 60].map((timestamp) => ({ module_id: moduleId, channel, value: 40, unit: 'celsius', timestamp }))
+  );
+  const response = await plainFetch(`${url}/api/sensors/${BOILER.type}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(readings)
+  });
+  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+}
+
 /** Every function of the page that makes a request, in the order of a visit. */
 const CALLS: Readonly<Record<string, (client: HubClient) => Promise<unknown>>> = {
   session: () => hub.session(),
@@ -71,16 +93,14 @@ const CALLS: Readonly<Record<string, (client: HubClient) => Promise<unknown>>> =
   modules: () => hub.modules(),
   cameras: () => hub.cameras(),
   storage: () => hub.storage(),
-  readings: () => hub.readings('temperature', { moduleId: 'temperature', since: now() - HOUR, limit: 1000 }),
+  readings: () => hub.readings(TEMPERATURE, { since: now() - HOUR, limit: 1000 }),
   buckets: () =>
     Promise.all(
       SPANS.flatMap(({ bucket, secs }) =>
-        bucket
-          ? [hub.buckets('temperature', bucket.width, { moduleId: 'temperature', since: now() - secs, limit: 2000 })]
-          : []
+        bucket ? [hub.buckets(TEMPERATURE, bucket.width, { since: now() - secs, limit: 2000 })] : []
       )
     ),
-  gaps: () => hub.gaps('temperature', { type: 'temperature', since: now() - DAY }),
+  gaps: () => Promise.all([hub.gaps(TEMPERATURE, { since: now() - DAY }), hub.gaps({ moduleId: 'temperature' }, {})]),
   control: () => hub.control('led', { action: 'set', params: { on: true, brightness: 40 } }, crypto.randomUUID()),
   command: ({ results }) => hub.command((results.get('control') as { id: string }).id),
   // The command was carried out meanwhile, or it is cancelled: both are valid responses.
@@ -98,7 +118,7 @@ const CALLS: Readonly<Record<string, (client: HubClient) => Promise<unknown>>> =
       after_secs: 30,
       keep_days: 7,
       keep_bytes: 10_000_000_000,
-      triggers: []
+      triggers: [{ module_id: 'boiler', type: 'temperature', channel: 'supply', above: 90 }]
     }),
   record: () => recording.record('camera', 30),
   clips: () =>
@@ -138,6 +158,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
 
     system = await startSystem();
     clients.real = new HubClient(system.url, system.firstAdminCode);
+    await recordChannels(system.url);
   });
 
   afterAll(async () => {
@@ -162,7 +183,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
       if (name === 'modules')
         // Modules register one after the other, and measure then.
         await expect
-          .poll(async () => (await hub.readings('temperature', { moduleId: 'temperature', since: 1e9 })).items.length)
+          .poll(async () => (await hub.readings(TEMPERATURE, { since: 1e9 })).items.length)
           .toBeGreaterThan(2);
 
       const result = await (CALLS[name] as (client: HubClient) => Promise<unknown>)(client());
@@ -204,6 +225,44 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
       expect(refused.status).toBe(400);
     });
 
+    test('answers a query for a module with the channels that it selects', async () => {
+      globalThis.fetch = client().fetch;
+      const channelsOf = async (path: string) => {
+        const response = await fetch(path);
+        const body = (await response.json()) as { items: Reading[] };
+        expect(responseErrors('GET', new URL(path, client().url), response.status, body), path).toEqual([]);
+        return [...new Set(body.items.map(({ channel }) => channel ?? ''))].toSorted();
+      };
+      const all = ['', '28-0316a2790c1b', 'supply'];
+
+      for (const rest of ['', '&order=asc', `&bucket=1m&since=${now() - HOUR}`]) {
+        const path = `/api/sensors/temperature?module_id=boiler&limit=1000${rest}`;
+
+        expect(await channelsOf(path), path).toEqual(all);
+        for (const channel of all) expect(await channelsOf(`${path}&channel=${channel}`), path).toEqual([channel]);
+        expect(await channelsOf(`${path}&channel=return`), path).toEqual([]);
+      }
+    });
+
+    test('answers the requests for one series with its channel alone', async () => {
+      globalThis.fetch = client().fetch;
+
+      for (const series of [BOILER, SUPPLY, SERIAL]) {
+        const span = { since: now() - HOUR, limit: 1000 };
+        const { items } = await hub.readings(series, span);
+        const { items: buckets } = await hub.buckets(series, '1m', span);
+
+        expect(new Set(items.map(seriesOf).map(seriesKey))).toEqual(new Set([seriesKey(series)]));
+        expect(new Set(buckets.map(seriesOf).map(seriesKey))).toEqual(new Set([seriesKey(series)]));
+      }
+    });
+
+    test('keeps the channel of a recording trigger', () => {
+      expect(client().results.get('setRecording')).toMatchObject({
+        triggers: [{ module_id: 'boiler', type: 'temperature', channel: 'supply', above: 90 }]
+      });
+    });
+
     test('sends only messages of the protocol on the live connection', async () => {
       const socket = new WebSocket(`${client().url.replace('http', 'ws')}/api/live`, {
         headers: { cookie: client().cookie }
@@ -229,7 +288,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
 
       for (const message of messages) expect(messageErrors('hub', message), JSON.stringify(message)).toEqual([]);
       const recent = messages.find(({ type }) => type === 'recent') as unknown as { readings: Reading[] };
-      const nameOf = ({ module_id, type }: Reading) => `${module_id}/${type}`;
+      const nameOf = (reading: Reading) => seriesKey(seriesOf(reading));
       for (const name of new Set(recent.readings.map(nameOf))) {
         const times = recent.readings.filter((one) => nameOf(one) === name).map(({ timestamp }) => timestamp);
         expect(times.length, name).toBeLessThanOrEqual(5);
@@ -265,7 +324,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
         client.exchanges
           .flatMap(({ body }) => (body as { items?: unknown[] } | undefined)?.items ?? [])
           .filter((item): item is Reading => typeof item === 'object' && item !== null && 'unit' in item)
-          .map(({ module_id, type, unit }) => [`${module_id}/${type}`, unit])
+          .map((item) => [seriesKey(seriesOf(item)), item.unit])
       );
     const [realValues, mockValues] = [units(real()), units(mocked())];
     const both = [...realValues.keys()].filter((name) => mockValues.has(name));
@@ -276,7 +335,9 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
 
   test('has values, rates and delays of the same magnitude as the real hub', () => {
     const sizes = (client: HubClient) => {
-      const [reading] = client.last<{ items: Reading[] }>(/sensors\/temperature\?.*limit=1000(&|$)/).items;
+      const [reading] = client.last<{ items: Reading[] }>(
+        /sensors\/temperature\?module_id=temperature&.*limit=1000$/
+      ).items;
       const bucket = client.last<{ items: Bucket[] }>(/bucket=15m/).items.findLast(({ avg }) => avg != null);
       const [camera] = client
         .last<{ items: Awaited<ReturnType<typeof hub.cameras>> }>(/^\/api\/cameras\?/)

@@ -114,20 +114,27 @@ export const schemaErrors = (name: string, value: unknown): string[] =>
   shapeErrors({ $ref: `#/components/schemas/${name}` }, value as Json);
 
 type By = (item: never) => number | string;
-const ORDERS: readonly { path: RegExp; bucket?: boolean; ascending: boolean; by: By }[] = [
+const ORDERS: readonly { path: RegExp; bucket?: boolean; ascending: boolean; by: By; then?: By }[] = [
   { path: /^\/api\/modules$/, ascending: true, by: (one: { id: string }) => one.id },
   { path: /^\/api\/cameras$/, ascending: true, by: (one: { module_id: string }) => one.module_id },
   {
     path: /^\/api\/sensors$/,
     ascending: true,
-    by: (one: { module_id: string; type: string }) => `${one.module_id}\n${one.type}`
+    by: originOf
   },
-  { path: /^\/api\/sensors\/[^/]+$/, bucket: true, ascending: true, by: (one: { start: number }) => one.start },
+  {
+    path: /^\/api\/sensors\/[^/]+$/,
+    bucket: true,
+    ascending: true,
+    by: (one: { start: number }) => one.start,
+    then: originOf
+  },
   {
     path: /^\/api\/sensors\/[^/]+$/,
     bucket: false,
     ascending: false,
-    by: (one: { timestamp: number }) => one.timestamp
+    by: (one: { timestamp: number }) => one.timestamp,
+    then: originOf
   },
   { path: /^\/api\/gaps$/, ascending: true, by: (one: { since: number }) => one.since },
   {
@@ -139,19 +146,44 @@ const ORDERS: readonly { path: RegExp; bucket?: boolean; ascending: boolean; by:
   { path: /^\/api\/cameras\/[^/]+\/recordings\/frames$/, ascending: true, by: (one: number) => one }
 ];
 
+interface Origin {
+  module_id: string;
+  type?: string | null;
+  channel?: string;
+}
+
+/** Module, type and channel; the separator comes before every character of an id. */
+function originOf({ module_id, type, channel }: Origin): string {
+  return [module_id, type, channel ?? ''].join('\n');
+}
+
 function orderErrors(url: URL, items: readonly never[]): string[] {
   const bucketed = url.searchParams.has('bucket');
   const order = ORDERS.find(({ path, bucket = bucketed }) => path.test(url.pathname) && bucket === bucketed);
   if (!order || url.searchParams.get('order') === 'asc') return [];
   const keys = items.map(order.by);
-  const index = keys.findIndex((key, at) => {
-    const before = keys[at - 1];
-    return before !== undefined && (order.ascending ? key < before : key > before);
+  const ties = items.map(order.then ?? (() => 0));
+  const index = items.findIndex((_, at) => {
+    if (at === 0) return false;
+    const [earlier, later] = order.ascending ? [at - 1, at] : [at, at - 1];
+    const [a, b] = keys[earlier] === keys[later] ? [ties[earlier], ties[later]] : [keys[earlier], keys[later]];
+    return a !== undefined && b !== undefined && b < a;
   });
   const direction = order.ascending ? 'ascending' : 'descending';
   return index === -1
     ? []
     : [`/items/${index}: ${String(keys[index])} is not ${direction} after ${String(keys[index - 1])}`];
+}
+
+/** A query with `module_id` or `channel` selects only items of these; an empty channel is the default one. */
+function selectionErrors(url: URL, items: readonly Origin[]): string[] {
+  if (!/^\/api\/(sensors(\/[^/]+)?|gaps)$/.test(url.pathname)) return [];
+  const [moduleId, channel] = [url.searchParams.get('module_id'), url.searchParams.get('channel')];
+  return items.flatMap((one, at) => {
+    const isOther = channel !== null && one.type != null && (one.channel ?? '') !== channel;
+    if (moduleId !== null && one.module_id !== moduleId) return [`/items/${at} is of another module`];
+    return isOther ? [`/items/${at} is of another channel`] : [];
+  });
 }
 
 /** A page has at most `limit` items. */
@@ -179,7 +211,9 @@ export function responseErrors(method: string, url: URL, status: number, body: u
   const errors = shapeErrors(schema, body as Json);
   if (errors.length > 0) return errors;
   const { items } = body as { items?: never[] };
-  return Array.isArray(items) ? [...orderErrors(url, items), ...pageErrors(url, items)] : [];
+  return Array.isArray(items)
+    ? [...orderErrors(url, items), ...selectionErrors(url, items), ...pageErrors(url, items)]
+    : [];
 }
 
 /** The schema of a message's payload, by the name of its field. */

@@ -94,9 +94,7 @@ export class MockHub {
       return this.#storage.respond(second, body);
     }
     if (method === 'GET' && first === 'sensors')
-      return second
-        ? this.#history(second, url)
-        : pageOf(this.#newest.toSorted(by((one) => `${one.module_id}/${one.type}`)), url);
+      return second ? this.#history(second, url) : pageOf(this.#newest.toSorted(by(order)), url);
     if (method === 'GET' && first === 'commands' && second) {
       const command = this.#commands.get(second);
       return command ? ok(command) : problem(404, 'not_found', 'no such command');
@@ -181,21 +179,24 @@ export class MockHub {
   }
 
   #history(type: string, url: URL): MockResponse {
-    const module_id = url.searchParams.get('module_id') ?? '';
     const since = Number(url.searchParams.get('since') ?? 0);
     const until = Number(url.searchParams.get('until') ?? now());
-    const series = key({ module_id, type });
     const width = url.searchParams.get('bucket');
+    const isSelected = (one: Origin) => one.type === type && selects(url, one);
     if (!width) {
-      const kept = this.#readings.get(series) ?? [];
-      return pageOf(kept.filter(({ timestamp }) => timestamp >= since && timestamp < until).toReversed(), url);
+      const readings = this.#newest
+        .filter(isSelected)
+        .flatMap((newest) => this.#readings.get(key(newest)) ?? [])
+        .filter(({ timestamp }) => timestamp >= since && timestamp < until)
+        .sort((a, b) => a.timestamp - b.timestamp || by(order)(a, b));
+      return pageOf(url.searchParams.get('order') === 'asc' ? readings : readings.reverse(), url);
     }
-    const minutes = this.#minutes.get(series) ?? [];
-    // Only an hour was recorded; the buckets before it are generated.
-    const recorded = width === '1m' ? minutes.filter(({ start }) => start + 60 > since && start < until) : [];
-    const before = generatedBuckets(minutes, width, since, recorded[0]?.start ?? until);
+    const buckets = [...this.#minutes.values()]
+      .filter(([first]) => first && isSelected(first))
+      .flatMap((minutes) => bucketsOf(minutes, width, since, until))
+      .sort((a, b) => a.start - b.start || by(order)(a, b));
     return pageOf(
-      [...before, ...recorded].map((one) => withAggregates(one, url.searchParams.get('agg'))),
+      buckets.map((one) => withAggregates(one, url.searchParams.get('agg'))),
       url,
       2000
     );
@@ -203,7 +204,11 @@ export class MockHub {
 
   #gapsOf(url: URL): Gap[] {
     const { module_id, type, since = 0 } = Object.fromEntries(url.searchParams);
-    const matches = (gap: Gap) => gap.module_id === module_id && (!type || (gap.type ?? type) === type);
+    // A gap of an unknown series may be one of every series.
+    const matches = (gap: Gap) =>
+      gap.type == null
+        ? module_id === undefined || gap.module_id === module_id
+        : (type === undefined || gap.type === type) && selects(url, gap);
     return this.#gaps.filter((gap) => matches(gap) && gap.until >= Number(since)).sort((a, b) => a.since - b.since);
   }
 
@@ -330,7 +335,30 @@ const by =
   <Item>(name: (item: Item) => string) =>
   (a: Item, b: Item): number =>
     name(a) < name(b) ? -1 : 1;
-const key = (series: { module_id: string; type: string }): string => `${series.module_id}/${series.type}`;
+
+/** The series that an item belongs to. */
+interface Origin {
+  module_id: string;
+  type?: string | null;
+  channel?: string | null;
+}
+
+const key = ({ module_id, type, channel }: Origin): string => `${module_id}/${type}/${channel ?? ''}`;
+
+/** By module, type and channel, as the hub orders them: the separator comes before every character of an id. */
+const order = ({ module_id, type, channel }: Origin): string => [module_id, type, channel ?? ''].join('\n');
+
+/** Whether a query selects the module and channel. Without `channel` it selects all, with an empty one the default. */
+function selects(url: URL, { module_id, channel }: Origin): boolean {
+  const [onlyModule, onlyChannel] = [url.searchParams.get('module_id'), url.searchParams.get('channel')];
+  return (onlyModule ?? module_id) === module_id && (onlyChannel ?? channel ?? '') === (channel ?? '');
+}
+
+/** The buckets of one series, oldest first. Only an hour was recorded; those before it are generated. */
+function bucketsOf(minutes: readonly Bucket[], width: string, since: number, until: number): Bucket[] {
+  const recorded = width === '1m' ? minutes.filter(({ start }) => start + 60 > since && start < until) : [];
+  return [...generatedBuckets(minutes, width, since, recorded[0]?.start ?? until), ...recorded];
+}
 
 /** Only the requested aggregates. */
 function withAggregates(bucket: Bucket, agg: string | null): Bucket {
@@ -342,12 +370,12 @@ function withAggregates(bucket: Bucket, agg: string | null): Bucket {
 const AGGREGATES: readonly string[] = ['avg', 'min', 'max', 'count'];
 
 /** Readings that fit a minute's aggregate. */
-function readingsOf({ module_id, type, unit, start, avg, min, max, count }: Bucket): Reading[] {
+function readingsOf({ module_id, type, channel, unit, start, avg, min, max, count }: Bucket): Reading[] {
   const many = Math.max(count ?? 0, 1);
   return Array.from({ length: many }, (_, at) => {
     const timestamp = start + (60 * at) / many;
     const value = avg == null ? null : avg + (Math.random() - 0.5) * ((max ?? avg) - (min ?? avg)) * 0.5;
-    return { module_id, type, unit, value, timestamp, received_at: timestamp, reason: null };
+    return { module_id, type, channel, unit, value, timestamp, received_at: timestamp, reason: null };
   }).filter(({ timestamp }) => timestamp < now());
 }
 

@@ -25,8 +25,8 @@ const recorded_at = Date.now() / 1000;
 const answers = {};
 for (const path of ['/api/modules', '/api/sensors', '/api/cameras', '/api/gaps', '/api/storage'])
   answers[`GET ${path}`] = await (await get(path)).json();
-for (const { module_id, type } of answers['GET /api/sensors'].items) {
-  const path = `/api/sensors/${type}?module_id=${module_id}&bucket=1m&since=${Math.floor(recorded_at - 3600)}&limit=1000`;
+for (const { module_id, type, channel = '' } of answers['GET /api/sensors'].items) {
+  const path = `/api/sensors/${type}?module_id=${module_id}&channel=${channel}&bucket=1m&since=${Math.floor(recorded_at - 3600)}&limit=1000`;
   answers[`GET ${path}`] = await (await get(path)).json();
 }
 await writeFile(new URL('recorded.json', FIXTURES), JSON.stringify({ recorded_at, answers }));

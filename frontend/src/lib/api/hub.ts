@@ -1,6 +1,7 @@
 /** The requests of the dashboard to the hub, one function for each route. */
 import { hubUrl } from './url';
 import { request } from './request';
+import type { SeriesId } from './series-id';
 import type {
   Bucket,
   Command,
@@ -18,7 +19,6 @@ import type {
 const id = encodeURIComponent;
 
 interface Span {
-  moduleId: string;
   /** Unix seconds, inclusive. */
   since: number;
   /** Unix seconds, exclusive. */
@@ -27,11 +27,14 @@ interface Span {
   limit?: number;
 }
 
+/** The parameters that select one series. An absent `channel` would select all channels, an empty one the default. */
+const seriesQuery = ({ moduleId, channel }: SeriesId) => ({ module_id: moduleId, channel: channel ?? '' });
+
 /** The newest readings of one series, newest first. */
-export function readings(type: string, span: Span, signal?: AbortSignal): Promise<Page<Reading>> {
-  const { moduleId, since, until, limit } = span;
-  return request('GET', `/api/sensors/${id(type)}`, {
-    query: { module_id: moduleId, since, until, limit },
+export function readings(series: SeriesId, span: Span, signal?: AbortSignal): Promise<Page<Reading>> {
+  const { since, until, limit } = span;
+  return request('GET', `/api/sensors/${id(series.type)}`, {
+    query: { ...seriesQuery(series), since, until, limit },
     signal
   });
 }
@@ -39,34 +42,35 @@ export function readings(type: string, span: Span, signal?: AbortSignal): Promis
 export type Width = '1m' | '5m' | '15m' | '1h' | '6h' | '1d';
 
 /** The aggregates of one series, oldest first, whatever order its readings have. */
-export function buckets(type: string, width: Width, span: Span, signal?: AbortSignal): Promise<Page<Bucket>> {
-  const { moduleId, since, until, limit } = span;
-  return request('GET', `/api/sensors/${id(type)}`, {
-    query: { module_id: moduleId, since, until, limit, bucket: width, agg: 'avg,min,max' },
+export function buckets(series: SeriesId, width: Width, span: Span, signal?: AbortSignal): Promise<Page<Bucket>> {
+  const { since, until, limit } = span;
+  return request('GET', `/api/sensors/${id(series.type)}`, {
+    query: { ...seriesQuery(series), since, until, limit, bucket: width, agg: 'avg,min,max' },
     signal
   });
 }
 
 /** The URL of a file with all readings of one series from `since` on (Unix seconds), oldest first. */
-export function exportUrl(type: string, moduleId: string, format: 'csv' | 'ndjson', since?: number): string {
-  const query = new URLSearchParams({ module_id: moduleId, order: 'asc', format });
+export function exportUrl(series: SeriesId, format: 'csv' | 'ndjson', since?: number): string {
+  const query = new URLSearchParams({ ...seriesQuery(series), order: 'asc', format });
   if (since !== undefined) query.set('since', String(since));
-  return hubUrl(`/api/sensors/${id(type)}?${query}`);
+  return hubUrl(`/api/sensors/${id(series.type)}?${query}`);
 }
 
 /** No more pages of gaps are read; `complete` says whether there were more. */
 const MAX_GAP_PAGES = 5;
 
-/** Readings that were lost, oldest gap first; without a type those of all series of the module. */
+/** Readings of one series, or of all series of a module, that were lost; oldest gap first. */
 export async function gaps(
-  moduleId: string,
-  span: { type?: string; since?: number; until?: number },
+  of: SeriesId | { moduleId: string },
+  span: { since?: number; until?: number },
   signal?: AbortSignal
 ): Promise<{ items: Gap[]; complete: boolean }> {
+  const selected = 'type' in of ? { ...seriesQuery(of), type: of.type } : { module_id: of.moduleId };
   const items: Gap[] = [];
   let cursor: string | undefined;
   for (let read = 0; read < MAX_GAP_PAGES; read += 1) {
-    const query = { module_id: moduleId, ...span, limit: 1000, cursor };
+    const query = { ...selected, ...span, limit: 1000, cursor };
     const page: Page<Gap> = await request('GET', '/api/gaps', { query, signal });
     items.push(...page.items);
     cursor = page.next ?? undefined;

@@ -1,5 +1,6 @@
 import * as hub from '../api/hub';
 import { errorMessage } from '../api/problem';
+import type { SeriesId } from '../api/series-id';
 import type { Bucket } from '../api/types';
 import { MAX_POINTS, type Span } from './spans';
 import { poll } from './poll';
@@ -19,7 +20,7 @@ export class AggregatedSeries {
   problem = $state<string | null>(null);
 
   /** Polls until the returned function is called. `now` is the hub's time in Unix seconds. */
-  start(moduleId: string, type: string, span: Span, now: () => number): () => void {
+  start(series: SeriesId, span: Span, now: () => number): () => void {
     const { bucket } = span;
     this.points = [];
     this.known = false;
@@ -29,7 +30,7 @@ export class AggregatedSeries {
     return poll(everyMs, async (signal) => {
       const since = Math.floor(now() - span.secs);
       try {
-        const page = await hub.buckets(type, bucket.width, { moduleId, since, limit: MAX_POINTS }, signal);
+        const page = await hub.buckets(series, bucket.width, { since, limit: MAX_POINTS }, signal);
         this.points = page.items.map((one) => pointOf(one, bucket.secs));
         this.known = true;
         this.problem = null;

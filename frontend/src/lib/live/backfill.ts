@@ -17,13 +17,12 @@ export function backfill(series: Series, now: () => number): () => void {
 
   async function attempt(backfillSince: number): Promise<void> {
     const since = Math.max(backfillSince, Math.floor(now() - WINDOW_SECS));
-    const span = { moduleId: series.moduleId, since };
-    const page = await hub.readings(series.type, { ...span, limit: LIMIT }, stop.signal);
+    const page = await hub.readings(series, { since, limit: LIMIT }, stop.signal);
     const oldest = page.items.at(-1)?.timestamp;
     const older =
       page.next === null || oldest === undefined
         ? []
-        : (await hub.buckets(series.type, '1m', { ...span, until: oldest, limit: LIMIT }, stop.signal)).items;
+        : (await hub.buckets(series, '1m', { since, until: oldest, limit: LIMIT }, stop.signal)).items;
     series.fill(page.items.toReversed(), older);
   }
 

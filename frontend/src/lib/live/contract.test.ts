@@ -20,6 +20,33 @@ describe('a response', () => {
     expect(errorsOf('/api/sensors/temperature?order=asc', [aReading(NOW), aReading(NOW + 1)])).toEqual([]);
   });
 
+  test('orders the channels of one time, newest first or oldest first', () => {
+    const [first, second] = [aReading(NOW), { ...aReading(NOW), channel: 'supply' }];
+    const [minute, another] = [bucket(NOW), { ...bucket(NOW), channel: 'supply' }];
+
+    expect(errorsOf('/api/sensors', [first, second])).toEqual([]);
+    expect(errorsOf('/api/sensors', [second, first])).toHaveLength(1);
+    expect(errorsOf('/api/sensors/temperature', [second, first])).toEqual([]);
+    expect(errorsOf('/api/sensors/temperature', [first, second])).toHaveLength(1);
+    expect(errorsOf('/api/sensors/temperature?bucket=1m', [minute, another])).toEqual([]);
+    expect(errorsOf('/api/sensors/temperature?bucket=1m', [another, minute])).toHaveLength(1);
+  });
+
+  test('has only items of the requested module and channel', () => {
+    const gap = { module_id: 'attic', lost: 1, reason: 'full', since: NOW, until: NOW, recorded_at: NOW };
+    const supply = { ...aReading(NOW), channel: 'supply' };
+    const path = '/api/sensors/temperature?module_id=attic';
+
+    expect(errorsOf(path, [supply, aReading(NOW)])).toEqual([]);
+    expect(errorsOf(`${path}&channel=`, [aReading(NOW)])).toEqual([]);
+    expect(errorsOf(`${path}&channel=`, [supply])).toEqual(['/items/0 is of another channel']);
+    expect(errorsOf(`${path}&channel=supply`, [aReading(NOW)])).toEqual(['/items/0 is of another channel']);
+    expect(errorsOf(path, [{ ...supply, module_id: 'led' }])).toEqual(['/items/0 is of another module']);
+    // A gap of an unknown series may be one of any series.
+    expect(errorsOf('/api/gaps?channel=supply', [gap])).toEqual([]);
+    expect(errorsOf('/api/gaps?channel=supply', [{ ...gap, type: 'temperature' }])).toHaveLength(1);
+  });
+
   test('has exactly the fields of the schema, with their types and values', () => {
     const path = '/api/modules';
 

@@ -1,4 +1,5 @@
 import * as hub from '../api/hub';
+import { type SeriesId, seriesKey } from '../api/series-id';
 import type { Gap } from '../api/types';
 import { poll } from './poll';
 
@@ -17,14 +18,14 @@ export class SeriesGaps {
    * Polls now and every minute, until the returned function is called. `now` is the hub's time in Unix
    * seconds.
    */
-  start(moduleId: string, type: string, spanSecs: number, now: () => number): () => void {
-    const of = `${moduleId}/${type}/${spanSecs}`;
+  start(series: SeriesId, spanSecs: number, now: () => number): () => void {
+    const of = `${seriesKey(series)} ${spanSecs}`;
     // The known gaps stay when polling starts again for the same series, because its chart is visible again.
     if (of !== this.#of) this.gaps = [];
     this.#of = of;
     return poll(POLL_MS, async (signal) => {
       // A failed request is repeated; `live` shows when the hub is not reachable.
-      const result = await hub.gaps(moduleId, { type, since: Math.floor(now() - spanSecs) }, signal);
+      const result = await hub.gaps(series, { since: Math.floor(now() - spanSecs) }, signal);
       this.gaps = result.items;
       this.complete = result.complete;
     });

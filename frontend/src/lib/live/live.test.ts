@@ -296,6 +296,26 @@ describe('the live connection', () => {
     expect(live.series.size).toBe(0);
   });
 
+  test('stores the readings of each channel as a series of its own', () => {
+    const on = (channel: string | undefined, value: number) => ({ ...aReading(NOW, value), channel });
+    hub.newest.accept();
+    hub.newest.emit(
+      recent({ modules: [aModule('attic')], readings: [on(undefined, 20), on('return', 42), on('supply', 55)] })
+    );
+    hub.newest.emit({ type: 'reading', seq: 2, reading: { ...on('supply', 56), timestamp: NOW + 1 } });
+    vi.advanceTimersByTime(50);
+
+    expect([...live.series].map(([key, { newest, points }]) => [key, newest?.value, points.length])).toEqual([
+      ['attic/temperature', 20, 1],
+      ['attic/temperature/return', 42, 1],
+      ['attic/temperature/supply', 56, 2]
+    ]);
+    expect(live.series.get('attic/temperature/supply')?.channel).toBe('supply');
+
+    hub.newest.emit({ type: 'module_removed', seq: 3, module_id: 'attic' });
+    expect(live.series.size).toBe(0);
+  });
+
   test('does not take a shortened list of readings for a complete one', () => {
     const types = Array.from({ length: 250 }, (_, at) => `series-${at}`);
     const forty = (type: string) => Array.from({ length: 40 }, (_, at) => aReading(NOW + at, 20, type));

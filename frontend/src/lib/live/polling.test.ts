@@ -7,6 +7,7 @@ import { AggregatedSeries } from './aggregates.svelte';
 import { StorageStatus } from './storage.svelte';
 
 const NOW = 1_795_472_000;
+const TEMPERATURE = { moduleId: 'attic', type: 'temperature', channel: null };
 const [HOUR, DAY, , , YEAR] = SPANS;
 const MINUTE = { module_id: 'attic', type: 'temperature', unit: 'celsius', missing: 0 };
 
@@ -47,7 +48,7 @@ describe('an aggregated series', () => {
     ];
     const aggregates = new AggregatedSeries();
 
-    const stop = aggregates.start('attic', 'temperature', DAY, () => NOW);
+    const stop = aggregates.start(TEMPERATURE, DAY, () => NOW);
     await vi.waitFor(() => expect(aggregates.known).toBe(true));
     stop();
 
@@ -57,6 +58,7 @@ describe('an aggregated series', () => {
     ]);
     expect(Object.fromEntries(requested[0]?.searchParams ?? [])).toEqual({
       module_id: 'attic',
+      channel: '',
       since: String(NOW - DAY.secs),
       limit: '2000',
       bucket: '1m',
@@ -65,8 +67,8 @@ describe('an aggregated series', () => {
   });
 
   test('of a day is polled every minute, of a year every quarter of an hour', async () => {
-    const stopDay = new AggregatedSeries().start('attic', 'temperature', DAY, () => NOW);
-    const stopYear = new AggregatedSeries().start('attic', 'temperature', YEAR, () => NOW);
+    const stopDay = new AggregatedSeries().start(TEMPERATURE, DAY, () => NOW);
+    const stopYear = new AggregatedSeries().start(TEMPERATURE, YEAR, () => NOW);
 
     vi.advanceTimersByTime(15 * 60_000);
     stopDay();
@@ -78,7 +80,7 @@ describe('an aggregated series', () => {
   });
 
   test('of the live hour makes no requests', () => {
-    new AggregatedSeries().start('attic', 'temperature', HOUR, () => NOW)();
+    new AggregatedSeries().start(TEMPERATURE, HOUR, () => NOW)();
 
     expect(requested).toEqual([]);
   });
@@ -86,7 +88,7 @@ describe('an aggregated series', () => {
   test('keeps its points when the hub does not respond, and reports why they are old', async () => {
     responses = [pageOf([{ ...MINUTE, start: NOW, avg: 21 }])];
     const aggregates = new AggregatedSeries();
-    const stop = aggregates.start('attic', 'temperature', DAY, () => NOW);
+    const stop = aggregates.start(TEMPERATURE, DAY, () => NOW);
     await vi.waitFor(() => expect(aggregates.known).toBe(true));
 
     vi.advanceTimersByTime(60_000);
@@ -104,7 +106,7 @@ describe('the gaps of a series', () => {
     responses = [pageOf([gap], 'more'), pageOf([gap])];
     const seriesGaps = new SeriesGaps();
 
-    const stop = seriesGaps.start('attic', 'temperature', 3600, () => NOW);
+    const stop = seriesGaps.start(TEMPERATURE, 3600, () => NOW);
     await vi.waitFor(() => expect(seriesGaps.gaps).toHaveLength(2));
     stop();
 
@@ -112,11 +114,25 @@ describe('the gaps of a series', () => {
     expect(requested[1]?.searchParams.get('cursor')).toBe('more');
   });
 
+  test('of another channel replace the ones of the series shown before', async () => {
+    responses = [pageOf([{ ...gap, type: 'temperature' }])];
+    const seriesGaps = new SeriesGaps();
+    seriesGaps.start(TEMPERATURE, 3600, () => NOW)();
+    await vi.waitFor(() => expect(requested).toHaveLength(1));
+    responses = [pageOf([])];
+
+    seriesGaps.start({ ...TEMPERATURE, channel: 'supply' }, 3600, () => NOW)();
+
+    expect(seriesGaps.gaps).toEqual([]);
+    expect(requested.map(({ searchParams }) => searchParams.get('channel'))).toEqual(['', 'supply']);
+    expect(requested.map(({ searchParams }) => searchParams.get('type'))).toEqual(['temperature', 'temperature']);
+  });
+
   test('are read up to a limit, and marked as incomplete', async () => {
     responses = Array.from({ length: 5 }, () => pageOf([gap], 'more'));
     const seriesGaps = new SeriesGaps();
 
-    const stop = seriesGaps.start('attic', 'temperature', 3600, () => NOW);
+    const stop = seriesGaps.start(TEMPERATURE, 3600, () => NOW);
     await vi.waitFor(() => expect(seriesGaps.gaps).toHaveLength(5));
     stop();
 

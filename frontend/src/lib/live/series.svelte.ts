@@ -1,3 +1,4 @@
+import type { SeriesId } from '../api/series-id';
 import type { Bucket, Reading } from '../api/types';
 
 /** The page keeps this much of a series, in seconds. */
@@ -17,9 +18,10 @@ export interface Point {
 }
 
 /** The last hour of one series: its points in order of time, and the newest reading. */
-export class Series {
+export class Series implements SeriesId {
   readonly moduleId: string;
   readonly type: string;
+  readonly channel: string | null;
 
   /** The newest reading, or `null` while only averages are known. */
   newest = $state.raw<Reading | null>(null);
@@ -35,9 +37,10 @@ export class Series {
 
   #points: Point[] = [];
 
-  constructor(moduleId: string, type: string) {
+  constructor({ moduleId, type, channel }: SeriesId) {
     this.moduleId = moduleId;
     this.type = type;
+    this.channel = channel;
   }
 
   /** Oldest first. Not reactive by itself: read `version` too. */

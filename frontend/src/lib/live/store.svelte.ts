@@ -1,4 +1,5 @@
 import { SvelteMap } from 'svelte/reactivity';
+import { type SeriesId, seriesKey, seriesOf } from '../api/series-id';
 import type { CameraInfo, Command, Module, Reading } from '../api/types';
 import { Commands } from './commands.svelte';
 import { MAX_RECENT_READINGS } from './protocol';
@@ -23,18 +24,18 @@ export class LiveStore {
   }
 
   /** Returns the series; creates it if it is new. */
-  seriesOf(moduleId: string, type: string): Series {
-    const key = seriesKey(moduleId, type);
+  #seriesFor(id: SeriesId): Series {
+    const key = seriesKey(id);
     let series = this.series.get(key);
     if (!series) {
-      series = new Series(moduleId, type);
+      series = new Series(id);
       this.series.set(key, series);
     }
     return series;
   }
 
   addReadings(readings: readonly Reading[]): void {
-    for (const reading of readings) this.seriesOf(reading.module_id, reading.type).push(reading);
+    for (const reading of readings) this.#seriesFor(seriesOf(reading)).push(reading);
   }
 
   removeModule(id: string): void {
@@ -55,19 +56,15 @@ export class LiveStore {
     const groups = groupBySeries(readings);
     // With very many series the hub sends fewer readings of each; only a shorter list is complete.
     const limit = Math.min(RECENT, Math.floor(MAX_RECENT_READINGS / Math.max(1, groups.length)));
-    for (const group of groups)
-      this.seriesOf(group[0].module_id, group[0].type).pushRecent(group, group.length < limit);
+    for (const group of groups) this.#seriesFor(seriesOf(group[0])).pushRecent(group, group.length < limit);
     this.loaded = true;
   }
 }
 
-/** Module ids and types contain no slash. */
-export const seriesKey = (moduleId: string, type: string): string => `${moduleId}/${type}`;
-
 function groupBySeries(readings: readonly Reading[]): [Reading, ...Reading[]][] {
   const groups = new Map<string, [Reading, ...Reading[]]>();
   for (const reading of readings) {
-    const key = seriesKey(reading.module_id, reading.type);
+    const key = seriesKey(seriesOf(reading));
     const group = groups.get(key);
     if (group) group.push(reading);
     else groups.set(key, [reading]);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Delivery, GapReason } from '../api/types';
 import { formatDate } from '../units/names';
-import { deliverySummary, isComplete, lossSummary } from './delivery';
+import { deliverySummary, isComplete, lossSummary, lostSeriesName } from './delivery';
 
 const SINCE = 1_795_472_000;
 const delivery = (rest: Partial<Delivery>): Delivery => ({
@@ -29,6 +29,12 @@ describe('the delivery summary of a module', () => {
   test('is not complete while readings are pending, even if none is lost', () => {
     expect(isComplete(delivery({ received: 999, missing: 1 }))).toBe(false);
   });
+});
+
+test('the series of a gap is named with its channel, if the module knows it', () => {
+  expect(lostSeriesName({ type: 'temperature' })).toBe('temperature');
+  expect(lostSeriesName({ type: 'temperature', channel: 'supply' })).toBe('temperature (supply)');
+  expect(lostSeriesName({ type: null })).toBe('unknown type');
 });
 
 describe('a list of gaps', () => {

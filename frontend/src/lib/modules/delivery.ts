@@ -14,6 +14,10 @@ const GAP_REASON_TEXTS: Record<GapReason, string> = {
 /** Why readings were lost, as the end of a sentence; the word itself if it is one of a newer hub. */
 export const gapReasonText = (reason: GapReason): string => GAP_REASON_TEXTS[reason] ?? reason;
 
+/** The series of a gap in a sentence: `temperature`, `temperature (supply)`; the module may not know it. */
+export const lostSeriesName = ({ type, channel }: Pick<Gap, 'type' | 'channel'>): string =>
+  type == null ? 'unknown type' : channel == null ? type : `${type} (${channel})`;
+
 /** Whether all readings arrived. */
 export const isComplete = ({ lost, missing }: Delivery): boolean => lost === 0 && missing === 0;
 

@@ -8,7 +8,8 @@ import {
   describeKept,
   parseDateTimeInput,
   describeSettings,
-  describeTrigger
+  describeTrigger,
+  describeTriggerOption
 } from './format';
 import { formatBytes } from '../units/units';
 
@@ -67,6 +68,30 @@ test('measures and actions of modules are trigger options', () => {
   expect(triggerOptions([door, aModule('script')])).toEqual([
     { module_id: 'door', type: 'motion' },
     { module_id: 'door', action: 'open' }
+  ]);
+});
+
+test('a trigger on a channel is described with it', () => {
+  expect(describeTrigger({ module_id: 'boiler', type: 'temperature', channel: 'supply', above: 60 })).toBe(
+    'Temperature · supply of boiler above 60'
+  );
+});
+
+test('a type with channels is a trigger option for any of them, and for each', () => {
+  const temperature = { type: 'temperature', unit: 'celsius' };
+  const measures = [temperature, { ...temperature, channel: 'supply' }, { ...temperature, channel: 'return' }];
+
+  const options = triggerOptions([aModule('boiler', { manifest: { measures } })]);
+
+  expect(options).toEqual([
+    { module_id: 'boiler', type: 'temperature' },
+    { module_id: 'boiler', type: 'temperature', channel: 'supply' },
+    { module_id: 'boiler', type: 'temperature', channel: 'return' }
+  ]);
+  expect(options.map((option) => describeTriggerOption(option, options))).toEqual([
+    'Temperature of boiler, any channel',
+    'Temperature · supply of boiler',
+    'Temperature · return of boiler'
   ]);
 });
 

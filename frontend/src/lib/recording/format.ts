@@ -1,7 +1,7 @@
 /** Texts about recordings. */
 import type { RecordingMode, RecordingReport, RecordingSettings, Trigger } from '../api/recording';
-import type { Module } from '../api/types';
-import { formatCount, formatDateTime, titleOf } from '../units/names';
+import type { Measure, Module } from '../api/types';
+import { formatCount, formatDateTime, seriesTitle } from '../units/names';
 import { formatBytes, formatDuration } from '../units/units';
 
 export const MODES: readonly { mode: RecordingMode; name: string; means: string }[] = [
@@ -12,10 +12,10 @@ export const MODES: readonly { mode: RecordingMode; name: string; means: string 
 ];
 
 export function describeTrigger(trigger: Trigger): string {
-  const { module_id, type, above, below, action } = trigger;
+  const { module_id, type, channel, above, below, action } = trigger;
   if (action != null) return `When “${action}” on ${module_id} succeeds`;
   const bounds = [above == null ? [] : `above ${above}`, below == null ? [] : `below ${below}`].flat().join(' and ');
-  return `${titleOf(type ?? 'anything')} of ${module_id} ${bounds}`.trim();
+  return `${seriesTitle(type ?? 'anything', channel)} of ${module_id} ${bounds}`.trim();
 }
 
 /** The settings as a sentence. */
@@ -40,12 +40,33 @@ export function describeKept(report: RecordingReport): string {
   return `${kept} Kept ${days}, at most ${formatBytes(keep_bytes)}.`;
 }
 
-/** Every event of a module that can start a recording; a measure still needs a value. */
+/** The text of an option of `triggerOptions`. */
+export function describeTriggerOption(option: Trigger, options: readonly Trigger[]): string {
+  const { module_id, type, channel } = option;
+  const hasChannels = options.some(
+    (one) => one.module_id === module_id && one.type === type && one.channel !== undefined
+  );
+  const isAnyChannel = option.action === undefined && channel === undefined && hasChannels;
+  return isAnyChannel ? `${describeTrigger(option)}, any channel` : describeTrigger(option);
+}
+
+/**
+ * Every event of a module that can start a recording; a measure still needs a value. A type with channels is
+ * listed once without one, for all of them, and once for each. A trigger cannot name the default channel.
+ */
 export function triggerOptions(modules: readonly Module[]): Trigger[] {
   return modules.flatMap(({ id: module_id, manifest }) => [
-    ...(manifest?.measures ?? []).map(({ type }) => ({ module_id, type })),
+    ...measureTriggers(module_id, manifest?.measures ?? []),
     ...(manifest?.actions ?? []).map(({ name: action }) => ({ module_id, action }))
   ]);
+}
+
+function measureTriggers(module_id: string, measures: readonly Measure[]): Trigger[] {
+  const types = [...new Set(measures.map(({ type }) => type))];
+  return types.flatMap((type) => {
+    const channels = measures.flatMap((measure) => (measure.type === type ? (measure.channel ?? []) : []));
+    return [{ module_id, type }, ...channels.map((channel) => ({ module_id, type, channel }))];
+  });
 }
 
 /** The value of a `datetime-local` input, to the second. */

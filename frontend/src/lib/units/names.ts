@@ -23,6 +23,28 @@ export function titleOf(id: string): string {
   return title.charAt(0).toUpperCase() + title.slice(1);
 }
 
+/** The parts of an id that can be read as words: `supply`, `l1`, `2`; a serial number is none. */
+const READABLE_PART = /^([a-z]+\d{0,2}|\d{1,3})$/;
+/** A longer channel is shortened in titles. */
+const MAX_CHANNEL_LEN = 24;
+
+/** `supply-air` becomes `supply air`. A serial number stays as it is, and a very long id loses its middle. */
+export function channelName(channel: string): string {
+  const parts = channel.split(/[-_]+/);
+  const name = parts.every((part) => READABLE_PART.test(part))
+    ? parts.map((part) => WORDS[part] ?? part).join(' ')
+    : channel;
+  return name.length <= MAX_CHANNEL_LEN ? name : `${name.slice(0, 11)}…${name.slice(-12)}`;
+}
+
+/** The title of a series: `Temperature`, or `Temperature · supply` for a channel. */
+export const seriesTitle = (type: string, channel: string | null | undefined): string =>
+  channel == null ? titleOf(type) : `${titleOf(type)} · ${channelName(channel)}`;
+
+/** The id of a channel if its name in `seriesTitle` differs, as a tooltip. */
+export const channelTooltip = (channel: string | null | undefined): string | undefined =>
+  channel == null || channelName(channel) === channel ? undefined : `Channel ${channel}`;
+
 /** The time since an event, in one coarse unit: `just now`, `12 s ago`, `3 min ago`. */
 export function formatAgo(seconds: number): string {
   const units: [number, string][] = [

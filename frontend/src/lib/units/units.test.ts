@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { formatAgo, formatAhead, timeSourceNote, titleOf } from './names';
+import { channelTooltip, formatAgo, formatAhead, seriesTitle, timeSourceNote, titleOf } from './names';
 import { formatDuration, scaleOf, formatValue } from './units';
 
 const text = (value: number, unit: string): string => {
@@ -123,6 +123,24 @@ test.each([
   ['co2', 'CO₂']
 ])('the id %s is titled %s', (id, title) => {
   expect(titleOf(id)).toBe(title);
+});
+
+test.each([
+  [null, 'Temperature', undefined],
+  ['supply', 'Temperature · supply', undefined],
+  ['l1', 'Temperature · l1', undefined],
+  ['supply-air_2', 'Temperature · supply air 2', 'Channel supply-air_2'],
+  ['cpu', 'Temperature · CPU', 'Channel cpu'],
+  // A serial number is not taken apart.
+  ['28-0316a2790c1b', 'Temperature · 28-0316a2790c1b', undefined],
+  [
+    'a-0123456789-0123456789-0123456789',
+    'Temperature · a-012345678…9-0123456789',
+    'Channel a-0123456789-0123456789-0123456789'
+  ]
+])('the channel %s is titled %s, with the tooltip %s', (channel, title, tooltip) => {
+  expect(seriesTitle('temperature', channel)).toBe(title);
+  expect(channelTooltip(channel)).toBe(tooltip);
 });
 
 test('a time ahead is shown in seconds, then in minutes', () => {

@@ -1,3 +1,4 @@
+import { seriesKey } from '../api/series-id';
 import type { ActionSpec, CameraInfo, CameraSpec, Measure, Module } from '../api/types';
 import type { Series } from '../live/series.svelte';
 
@@ -16,30 +17,32 @@ export type CapabilityOf<Kind extends CapabilityKind> = Extract<Capability, { ki
  */
 export function capabilitiesOf(module: Module, series: readonly Series[], info: CameraInfo | undefined): Capability[] {
   const { id, manifest } = module;
-  const byType = new Map(series.map((one) => [one.type, one]));
+  const undeclared = new Map(series.map((one) => [seriesKey(one), one]));
   const capabilities: Capability[] = [];
   if (manifest?.camera || info) {
     capabilities.push({
       kind: 'camera',
-      key: `${id}/camera`,
+      key: `camera/${id}`,
       module,
       spec: manifest?.camera ?? null,
       info: info ?? null
     });
   }
   for (const action of manifest?.actions ?? []) {
-    capabilities.push({ kind: 'action', key: `${id}/action/${action.name}`, module, action });
+    capabilities.push({ kind: 'action', key: `action/${id}/${action.name}`, module, action });
   }
   for (const measure of manifest?.measures ?? []) {
-    const known = byType.get(measure.type) ?? null;
-    byType.delete(measure.type);
-    capabilities.push({ kind: 'measure', key: `${id}/measure/${measure.type}`, module, measure, series: known });
+    const { type, channel = null } = measure;
+    const key = seriesKey({ moduleId: id, type, channel });
+    const known = undeclared.get(key) ?? null;
+    undeclared.delete(key);
+    capabilities.push({ kind: 'measure', key: `measure/${key}`, module, measure, series: known });
   }
-  for (const [type, undeclared] of byType) {
+  for (const [key, one] of undeclared) {
     // The unit is that of the newest reading. It is not read here: all tiles would be created again with
     // every reading.
-    const measure = { type, unit: '' };
-    capabilities.push({ kind: 'measure', key: `${id}/measure/${type}`, module, measure, series: undeclared });
+    const measure = { type: one.type, channel: one.channel ?? undefined, unit: '' };
+    capabilities.push({ kind: 'measure', key: `measure/${key}`, module, measure, series: one });
   }
   return capabilities;
 }
