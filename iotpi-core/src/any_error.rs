@@ -13,8 +13,7 @@ use crate::{
     uplink::UplinkError,
 };
 
-/// Any error, for `main` and for the closures of [`measure`](crate::measure), [`camera`](crate::camera) and
-/// [`Actions`](crate::Actions).
+/// Any error, for `main` and for the closures of `measure`, `camera` and `Actions`.
 ///
 /// `?` converts every [`std::error::Error`] into it. `Display` is the error alone; `Debug`, which the standard
 /// library prints when `main` returns an error, is the error with its causes in one sentence, and a line of

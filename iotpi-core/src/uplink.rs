@@ -19,7 +19,7 @@ use crate::model::{
 /// The connection of a module to its hub, bound to one module id.
 ///
 /// The HTTP client implements it for real hubs, the runner wraps it with an outbox, and
-/// [`RecordingUplink`](crate::testing::RecordingUplink) implements it for a module's own tests.
+/// `testing::RecordingUplink` implements it for a module's own tests.
 ///
 /// # Cancel safety
 /// Every method may be cancelled. It is then unknown whether the request reached the hub. Each is safe to
