@@ -61,6 +61,7 @@ pub use model::{
     mixed_replace::{MAX_PART_HEAD_BYTES, MalformedStream, MixedReplace, Part},
     new_reading::{BooleanWithUnit, MAX_AGE_SECS, NewReading, NewReadings, Stored},
     page::{MAX_PAGE_ITEMS, Page},
+    protocol::ProtocolVersion,
     reading::{
         Bucket, ChannelFilter, IncompatibleUnit, MAX_REASON_LEN, MAX_SEQ, Outcome, Quantity, Reading,
         ReadingRecord, Sample, SeqNo, SeriesSpec, TimeSource,

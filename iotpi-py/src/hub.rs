@@ -96,7 +96,9 @@ impl Hub {
     fn health(&self) -> PyResult<Pending> {
         self.ask(async |hub| {
             let health = hub.health().await?;
-            Ok(json!({"status": health.status, "version": health.version, "uptime_secs": health.uptime_secs}))
+            let (status, version) = (health.status, health.version);
+            let (protocol, uptime_secs) = (health.protocol, health.uptime_secs);
+            Ok(json!({"status": status, "version": version, "protocol": protocol, "uptime_secs": uptime_secs}))
         })
     }
 

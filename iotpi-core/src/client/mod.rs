@@ -37,6 +37,7 @@ use crate::{
         manifest::{Manifest, ModuleInfo},
         new_reading::{NewReading, Stored},
         page::Page,
+        protocol::ProtocolVersion,
         reading::{Bucket, ChannelFilter, Reading},
     },
     time::Timestamp,
@@ -173,11 +174,15 @@ impl BucketWidth {
 
 /// The state of a hub.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[non_exhaustive]
 pub struct HubHealth {
     /// `ok`, `stopping` or `failing`.
     pub status: String,
     /// The version of the hub.
     pub version: String,
+    /// The version of the protocol that the hub uses.
+    #[serde(default = "ProtocolVersion::first")]
+    pub protocol: ProtocolVersion,
     /// The seconds since it started.
     pub uptime_secs: f64,
 }
@@ -241,7 +246,12 @@ impl HubClient {
     /// # Errors
     /// [`UplinkError`]; `Unavailable` if it is stopping.
     pub async fn health(&self) -> Result<HubHealth, UplinkError> {
-        self.http.json(Call::get("/health")).await
+        let health: HubHealth = self.http.json(Call::get("/health")).await?;
+        if health.protocol != ProtocolVersion::CURRENT {
+            let (hub, this) = (health.protocol, ProtocolVersion::CURRENT);
+            tracing::info!(url = self.url(), %hub, %this, "the hub uses another version of the protocol");
+        }
+        Ok(health)
     }
 
     /// Delivers up to 1,000 readings of any types and modules that the token allows: all or none are stored

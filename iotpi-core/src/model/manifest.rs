@@ -9,6 +9,7 @@ use crate::{
     model::{
         gap::Delivery,
         id::{ActionName, Channel, InvalidId, ModuleId, SensorType},
+        protocol::ProtocolVersion,
         reading::SeriesSpec,
         tolerant,
         unit::Unit,
@@ -31,6 +32,9 @@ pub const DEFAULT_HEARTBEAT_SECS: f64 = 10.0;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Manifest {
+    /// The version of the protocol that the module uses; 1 if absent.
+    #[serde(default = "ProtocolVersion::first", skip_serializing_if = "ProtocolVersion::is_first")]
+    pub protocol: ProtocolVersion,
     /// The module's own version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(max_length = 64))]

@@ -13,6 +13,7 @@ pub(crate) mod manifest;
 pub(crate) mod mixed_replace;
 pub(crate) mod new_reading;
 pub(crate) mod page;
+pub(crate) mod protocol;
 pub(crate) mod reading;
 pub(crate) mod recording;
 pub(crate) mod role;

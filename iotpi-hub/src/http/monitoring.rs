@@ -9,7 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{StatusCode, header};
-use iotpi_core::Timestamp;
+use iotpi_core::{ProtocolVersion, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -41,6 +41,8 @@ struct HealthReport {
     problem: Option<String>,
     /// The version of the hub.
     version: &'static str,
+    /// The version of the protocol.
+    protocol: ProtocolVersion,
     /// Seconds since the hub started.
     uptime_secs: f64,
 }
@@ -76,7 +78,8 @@ async fn health(State(hub): State<Hub>) -> (StatusCode, Json<HealthReport>) {
     };
     let code = if status == HubHealth::Ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let uptime_secs = hub.inner.clock.uptime().as_secs_f64();
-    (code, Json(HealthReport { status, problem, version: env!("CARGO_PKG_VERSION"), uptime_secs }))
+    let (version, protocol) = (env!("CARGO_PKG_VERSION"), ProtocolVersion::CURRENT);
+    (code, Json(HealthReport { status, problem, version, protocol, uptime_secs }))
 }
 
 /// The time by the clock of the hub.

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use iotpi_core::{Event, MAX_FRAME_SIDE, MAX_MANIFEST_ENTRIES, Manifest, ModuleId, ModuleInfo};
+use iotpi_core::{
+    Event, MAX_FRAME_SIDE, MAX_MANIFEST_ENTRIES, Manifest, ModuleId, ModuleInfo, ProtocolVersion,
+};
 
 use crate::{
     Hub,
@@ -29,6 +31,10 @@ impl Hub {
         self.inner.commands.checker.check_manifest(manifest).await?;
         let now = self.now();
         let record = self.inner.store.register(id, manifest, now).await?;
+        if manifest.protocol != ProtocolVersion::CURRENT {
+            let (protocol, own) = (manifest.protocol, ProtocolVersion::CURRENT);
+            tracing::info!(module = %id, %protocol, %own, "the module uses another version of the protocol");
+        }
         self.inner.commands.checker.forget(id);
         // A registration by an admin is not a contact with the module.
         if caller.module_id() == Some(id) {
@@ -124,6 +130,9 @@ fn check(manifest: &Manifest, max_bytes: u64) -> Result<()> {
         [("/version", &manifest.version, 64), ("/description", &manifest.description, 500)]
     {
         short_enough(text.as_deref(), max, field)?;
+    }
+    if manifest.protocol < ProtocolVersion::FIRST {
+        return Err(HubError::invalid_argument("a protocol is 1 or more").at("/protocol"));
     }
     if manifest.heartbeat_secs.is_some_and(|secs| !(1.0..=3600.0).contains(&secs)) {
         return Err(HubError::invalid_argument("a heartbeat is 1 to 3,600 seconds").at("/heartbeat_secs"));

@@ -305,8 +305,9 @@ class CameraSpec(TypedDict):
 
 
 class Manifest(TypedDict):
-    """A module's description of itself."""
+    """A module's description of itself; ``protocol`` is absent if it is 1."""
 
+    protocol: NotRequired[int]
     version: NotRequired[str]
     description: NotRequired[str]
     measures: list[Measure]
@@ -433,8 +434,16 @@ def camera_info(*, latency: dict[str, Any], watching: list[dict[str, Any]] | Non
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubHealth:
-    """The state of a hub: ``ok``, ``stopping`` or ``failing``; its version; the seconds since it started."""
+    """The state of a hub.
+
+    Attributes:
+        status: ``ok``, ``stopping`` or ``failing``.
+        version: The version of the hub.
+        uptime_secs: The seconds since it started.
+        protocol: The version of the protocol that it uses.
+    """
 
     status: str
     version: str
     uptime_secs: float
+    protocol: int = 1

@@ -1325,6 +1325,8 @@ export interface components {
     HealthReport: {
       /** @description The problem, in one sentence; absent while there is none. */
       problem?: string | null;
+      /** @description The version of the protocol. */
+      protocol: components['schemas']['ProtocolVersion'];
       /** @description The overall status. */
       status: components['schemas']['HubHealth'];
       /**
@@ -1436,6 +1438,8 @@ export interface components {
       heartbeat_secs?: number | null;
       /** @description The measured quantities, up to 64. */
       measures?: components['schemas']['Measure'][];
+      /** @description The version of the protocol that the module uses; 1 if absent. */
+      protocol?: components['schemas']['ProtocolVersion'];
       /** @description The module's own version. */
       version?: string | null;
     };
@@ -1666,6 +1670,11 @@ export interface components {
       /** @description A URN that identifies the kind. */
       type: string;
     };
+    /**
+     * Format: int32
+     * @description The version of the protocol that a program or a hub uses. Versions that differ are only logged.
+     */
+    ProtocolVersion: number;
     /** @description A damaged database in quarantine. */
     Quarantined: {
       /** @description The time at which it was quarantined. */
