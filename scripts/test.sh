@@ -27,6 +27,7 @@ rust() {
 # The sets of features that ship. The last build leaves the programs in target/ that `python` and `browser` start.
 features() {
     cargo test --locked --package iotpi-core --no-default-features --lib &&
+        cargo test --locked --package iotpi-core --features tls,live --test it tls &&
         cargo check --locked --package iotpi-hal --no-default-features --features linux &&
         cargo check --locked --package iotpi-hal --no-default-features --features pi &&
         cargo build --locked --no-default-features &&

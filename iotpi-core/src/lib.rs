@@ -78,6 +78,8 @@ pub use uplink::{Uplink, UplinkError};
 
 #[cfg(feature = "live")]
 pub use client::live::{Live, LiveStream};
+#[cfg(feature = "tls")]
+pub use client::tls::InvalidCertificate;
 #[cfg(feature = "client")]
 pub use client::{
     BucketWidth, DEFAULT_DEADLINE, HubClient, HubHealth, ReadingFilter,

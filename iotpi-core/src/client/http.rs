@@ -16,7 +16,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 use crate::{
     client::backoff::{Backoff, pause},
@@ -37,6 +40,16 @@ pub struct InvalidUrl {
     message: &'static str,
 }
 
+#[cfg(not(feature = "tls"))]
+type Connector = HttpConnector;
+#[cfg(feature = "tls")]
+type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+
+/// A connection outside the pool: TCP, or TLS over it.
+pub(super) trait Connection: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Unpin {}
+
+impl<C: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Unpin> Connection for C {}
+
 /// The connections to one hub.
 #[derive(Clone)]
 pub(super) struct Http {
@@ -45,7 +58,10 @@ pub(super) struct Http {
     /// The number of retries of a request that may be repeated.
     pub retries: u32,
     token: Option<String>,
-    pool: Client<HttpConnector, Full<Bytes>>,
+    pool: Client<Connector, Full<Bytes>>,
+    /// The trusted certificates; none for a hub without TLS.
+    #[cfg(feature = "tls")]
+    pub roots: tokio_rustls::rustls::RootCertStore,
 }
 
 impl std::fmt::Debug for Http {
@@ -159,7 +175,8 @@ impl Http {
         let uri: Uri = url.parse().map_err(|_| invalid("it is not a URL"))?;
         match uri.scheme_str() {
             Some("http") => {}
-            Some("https") => return Err(invalid("this client speaks plain http")),
+            Some("https") if cfg!(feature = "tls") => {}
+            Some("https") => return Err(invalid("https:// needs the feature `tls` of iotpi-core")),
             _ => return Err(invalid("it begins with http://")),
         }
         if uri.host().is_none_or(str::is_empty) {
@@ -168,20 +185,37 @@ impl Http {
         if uri.query().is_some() || url.contains('#') {
             return Err(invalid("it has a query or a fragment"));
         }
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
-        let pool = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .build(connector);
+        #[cfg(feature = "tls")]
+        let roots = match uri.scheme_str() {
+            Some("https") => super::tls::native_roots(),
+            _ => tokio_rustls::rustls::RootCertStore::empty(),
+        };
+        #[cfg(feature = "tls")]
+        let connector = {
+            let config = super::tls::config(roots.clone()).ok_or_else(|| invalid("TLS is not available"))?;
+            super::tls::connector(tcp_connector(), config)
+        };
+        #[cfg(not(feature = "tls"))]
+        let connector = tcp_connector();
+        let pool = pool(connector);
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
             deadline: super::DEFAULT_DEADLINE,
             retries: 0,
             token: None,
             pool,
+            #[cfg(feature = "tls")]
+            roots,
         })
+    }
+
+    /// Replaces the trusted certificates.
+    #[cfg(feature = "tls")]
+    pub fn trust(&mut self, roots: tokio_rustls::rustls::RootCertStore) {
+        if let Some(config) = super::tls::config(roots.clone()) {
+            self.pool = pool(super::tls::connector(tcp_connector(), config));
+            self.roots = roots;
+        }
     }
 
     pub fn set_token(&mut self, token: String) {
@@ -261,17 +295,36 @@ impl Http {
         rest.split_at(rest.find('/').unwrap_or(rest.len()))
     }
 
-    /// A new connection outside the pool.
-    pub async fn connect(&self) -> Result<TcpStream, UplinkError> {
+    /// A new connection outside the pool; `prepare` sets the options of its socket.
+    pub async fn connect(
+        &self,
+        prepare: impl FnOnce(&TcpStream),
+    ) -> Result<Box<dyn Connection>, UplinkError> {
+        let limit = CONNECT_TIMEOUT.min(self.deadline);
+        let connected = tokio::time::timeout(limit, self.open(prepare)).await;
+        connected.unwrap_or_else(|_| Err(self.timed_out(limit)))
+    }
+
+    async fn open(&self, prepare: impl FnOnce(&TcpStream)) -> Result<Box<dyn Connection>, UplinkError> {
         let authority: Authority =
             self.authority().parse().map_err(|_| self.not_a_hub("its address has no host".to_owned()))?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let connecting = TcpStream::connect((host, authority.port_u16().unwrap_or(80)));
-        let limit = CONNECT_TIMEOUT.min(self.deadline);
-        let connected = tokio::time::timeout(limit, connecting).await.map_err(|_| self.timed_out(limit))?;
-        let socket = connected.map_err(|e| self.unreachable(e))?;
+        let is_tls = self.url.starts_with("https:");
+        let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        let socket = TcpStream::connect((host, port)).await.map_err(|e| self.unreachable(e))?;
         socket.set_nodelay(true).map_err(|e| self.unreachable(e))?;
-        Ok(socket)
+        prepare(&socket);
+        #[cfg(feature = "tls")]
+        if is_tls {
+            let name = tokio_rustls::rustls::pki_types::ServerName::try_from(host.to_owned());
+            let name = name.map_err(|e| self.unreachable(e))?;
+            let config = super::tls::config(self.roots.clone());
+            let config = config.ok_or_else(|| self.unreachable("TLS is not available"))?;
+            let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+            let socket = connector.connect(name, socket).await.map_err(|e| self.unreachable(e))?;
+            return Ok(Box::new(socket));
+        }
+        Ok(Box::new(socket))
     }
 
     async fn send(&self, call: &Call) -> Result<Response<Incoming>, UplinkError> {
@@ -321,6 +374,22 @@ impl Http {
     }
 }
 
+fn tcp_connector() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_nodelay(true);
+    // The scheme was checked.
+    connector.enforce_http(false);
+    connector
+}
+
+fn pool(connector: Connector) -> Client<Connector, Full<Bytes>> {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .build(connector)
+}
+
 /// Whether the same request may succeed later.
 fn may_pass(error: &UplinkError) -> bool {
     error.is_transient() && !matches!(error, UplinkError::NotAHub { .. })
@@ -343,11 +412,10 @@ mod tests {
 
             assert_eq!((http.authority(), http.prefix()), (authority, prefix), "{url}");
         }
-        for url in
-            ["", "hub.local", "https://hub.local", "ftp://hub", "http://hub?x=1", "http://hub/#a", "http://"]
-        {
+        for url in ["", "hub.local", "ftp://hub", "http://hub?x=1", "http://hub/#a", "http://"] {
             assert!(Http::new(url).is_err(), "{url}");
         }
+        assert_eq!(Http::new("https://hub.local").is_ok(), cfg!(feature = "tls"));
     }
 
     #[test]

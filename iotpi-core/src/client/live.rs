@@ -4,13 +4,12 @@ use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderValue, header::AUTHORIZATION};
-use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
+    WebSocketStream,
     tungstenite::{Message, client::IntoClientRequest, protocol::WebSocketConfig},
 };
 
-use super::http::Http;
+use super::http::{Connection, Http};
 use crate::{
     model::{
         error::{ErrorKind, Problem},
@@ -34,7 +33,7 @@ pub enum Live {
 /// The live connection of a client: messages as [`LiveMessage`], frames as [`LiveFrame`].
 #[derive(Debug)]
 pub struct LiveStream {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: WebSocketStream<Box<dyn Connection>>,
     url: String,
     /// The time limit of a confirmation.
     deadline: Duration,
@@ -52,9 +51,10 @@ impl LiveStream {
             request.headers_mut().insert(AUTHORIZATION, value);
         }
         // Its limits, 16 MiB a frame, are above the largest camera frame.
-        let connect =
-            tokio_tungstenite::connect_async_with_config(request, Some(WebSocketConfig::default()), true);
-        let (socket, _) = tokio::time::timeout(http.deadline, connect)
+        let connection = http.connect(|_| {}).await?;
+        let config = Some(WebSocketConfig::default());
+        let upgrade = tokio_tungstenite::client_async_with_config(request, connection, config);
+        let (socket, _) = tokio::time::timeout(http.deadline, upgrade)
             .await
             .map_err(|_| http.timed_out(http.deadline))?
             .map_err(|e| refused(http, e))?;

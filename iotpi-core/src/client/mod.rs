@@ -1,7 +1,7 @@
 //! The typed client: all requests to a hub, over one pool of reused connections.
 //!
-//! Deliberately absent: TLS (a hub speaks plain HTTP on a trusted network, or is behind a proxy), caching,
-//! retries of writes (a module's runner retries; a program decides for itself).
+//! Deliberately absent: TLS by default (a hub speaks plain HTTP on a trusted network, or is behind a proxy, for
+//! which there is a feature), caching, retries of writes (a module's runner retries; a program decides for itself).
 
 pub(crate) mod backoff;
 pub(crate) mod control;
@@ -14,6 +14,8 @@ pub(crate) mod live;
 pub(crate) mod mjpeg;
 pub(crate) mod pages;
 mod push;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub(crate) mod uplink;
 
 use std::time::Duration;
@@ -188,7 +190,8 @@ pub struct HubHealth {
 }
 
 impl HubClient {
-    /// Creates a client of the hub at `http://HOST[:PORT]`, or at `http://HOST[:PORT]/PREFIX` behind a proxy. Sends
+    /// Creates a client of the hub at `http://HOST[:PORT]`, or at `http://HOST[:PORT]/PREFIX` behind a proxy,
+    /// or, with the feature `tls`, at `https://`. Sends
     /// nothing yet.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     HubClient,
-    http::{Call, Http},
+    http::{Call, Connection, Http},
 };
 use crate::{
     client::frame_publisher::FrameReceiver,
@@ -124,7 +124,8 @@ pub(super) async fn push(
     }
     let offset = ClockOffset { clock: SystemClock::new(), hub: Arc::default() };
     let _ = timeout(FIRST_SAMPLE, offset.sample(client)).await;
-    let socket = client.http.connect().await?;
+    let http = &client.http;
+    let socket = http.connect(|socket| bound_buffers(socket, http.deadline)).await?;
     tokio::select! {
         ended = converse(&client.http, socket, module_id, frames, offset.clone()) => ended,
         never = offset.keep(client) => match never {},
@@ -134,12 +135,11 @@ pub(super) async fn push(
 /// Sends frames and processes the answer.
 async fn converse(
     http: &Http,
-    socket: TcpStream,
+    socket: Box<dyn Connection>,
     module_id: &ModuleId,
     frames: &FrameReceiver,
     offset: ClockOffset,
 ) -> Result<PushEnd, UplinkError> {
-    bound_buffers(&socket, http.deadline);
     let over = CancellationToken::new();
     let body = StreamBody::new(parts(frames.slot(), offset, over.clone()));
     let path = Call::post("/api/camera/stream").query("module_id", Some(module_id)).path;

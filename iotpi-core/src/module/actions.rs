@@ -17,6 +17,7 @@ use crate::{
 
 type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, AnyError>> + Send + 'a>>;
 type BoxedAction<D> = Box<dyn for<'a> FnMut(&'a mut D, Map<String, Value>) -> BoxFuture<'a, Value> + Send>;
+type BoxedState<D> = Box<dyn Fn(&D) -> Map<String, Value> + Send + Sync>;
 type BoxedSafe<D> = Box<dyn for<'a> FnMut(&'a mut D) -> BoxFuture<'a, ()> + Send>;
 
 /// An [`Actuator`] defined by a device and functions that borrow it: one for each action, one for the safe
@@ -78,7 +79,7 @@ pub struct Actions<D> {
     device: D,
     actions: Vec<(ActionSpec, BoxedAction<D>)>,
     make_safe: Option<BoxedSafe<D>>,
-    state: Option<Box<dyn Fn(&D) -> Map<String, Value> + Send + Sync>>,
+    state: Option<BoxedState<D>>,
 }
 
 impl<D> fmt::Debug for Actions<D> {

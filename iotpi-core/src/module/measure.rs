@@ -317,15 +317,14 @@ mod tests {
     #[tokio::test]
     async fn any_error_ends_a_read() {
         let parsed = measure(Quantity::Distance, async || Ok("far".parse::<f64>()?));
-        let debug =
-            measure(Quantity::Distance, async || Err::<f64, _>(Counter2).map_err(AnyError::from_debug));
+        let debug = measure(Quantity::Distance, async || Err::<f64, _>(AnyError::from_debug(NoAcknowledge)));
 
         assert_eq!(read(parsed).await.unwrap_err().to_string(), "invalid data: invalid float literal");
-        assert_eq!(read(debug).await.unwrap_err().to_string(), "device: Counter2");
+        assert_eq!(read(debug).await.unwrap_err().to_string(), "device: NoAcknowledge");
     }
 
     #[derive(Debug)]
-    struct Counter2;
+    struct NoAcknowledge;
 
     #[tokio::test]
     async fn a_cancelled_read_is_continued_by_the_next() {

@@ -13,6 +13,8 @@ mod runner;
 mod safety_lease;
 mod sensor_module;
 mod signals;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::time::Duration;
 
