@@ -12,18 +12,18 @@ use futures_util::stream::{self, Stream, StreamExt};
 use crate::{
     any_error::AnyError,
     device::{DeviceError, DeviceErrorKind, Sensor},
-    model::reading::{Quantity, Sample},
+    model::reading::{Quantity, Sample, SeriesSpec},
 };
 
 /// A [`Sensor`] defined by a function: see [`measure`].
 pub struct Measuring<S> {
-    quantities: Vec<Quantity>,
+    series: Vec<SeriesSpec>,
     samples: Pin<Box<S>>,
 }
 
 impl<S> fmt::Debug for Measuring<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Measuring").field("quantities", &self.quantities).finish_non_exhaustive()
+        f.debug_struct("Measuring").field("series", &self.series).finish_non_exhaustive()
     }
 }
 
@@ -59,29 +59,41 @@ impl<S> fmt::Debug for Measuring<S> {
 /// });
 /// ```
 ///
+/// Several sensors of one quantity: a [`SeriesSpec`] has a channel besides its quantity.
+///
+/// ```
+/// # use iotpi_core::{Quantity, SeriesSpec, measure};
+/// # fn example() -> Result<(), iotpi_core::AnyError> {
+/// let supply = SeriesSpec::new(Quantity::Temperature).with_channel("supply".parse()?);
+/// let back = SeriesSpec::new(Quantity::Temperature).with_channel("return".parse()?);
+/// let sensor = measure([supply, back], async || Ok([61.0, 48.5]));
+/// # Ok(()) }
+/// # example().unwrap();
+/// ```
+///
 /// An error is recorded as a failed measurement of each quantity. `?` converts any error;
 /// [`AnyError::from_debug`] converts those of embedded-hal.
 ///
 /// # Cancel safety
 /// A cancelled read is continued by the next one.
 pub fn measure<Q, V, F>(
-    quantities: Q,
+    series: Q,
     function: F,
 ) -> Measuring<impl Stream<Item = Result<Vec<Sample>, DeviceError>>>
 where
     V: IntoSamples<Q>,
     F: AsyncFnMut() -> Result<V, AnyError>,
 {
-    let quantities = V::quantities(quantities);
-    let state = (function, quantities.clone());
-    let samples = stream::unfold(state, |(mut function, quantities)| async move {
+    let series = V::series(series);
+    let state = (function, series.clone());
+    let samples = stream::unfold(state, |(mut function, series)| async move {
         let samples = match function().await {
-            Ok(values) => Ok(values.into_samples(&quantities)),
+            Ok(values) => Ok(values.into_samples(&series)),
             Err(error) => Err(error.into()),
         };
-        Some((samples, (function, quantities)))
+        Some((samples, (function, series)))
     });
-    Measuring { quantities, samples: Box::pin(samples) }
+    Measuring { series, samples: Box::pin(samples) }
 }
 
 /// Creates a [`Sensor`] from a device and an async function that borrows it, such as a method of its driver.
@@ -106,14 +118,14 @@ where
 /// ```
 pub fn measure_with<D, Q, V, F>(
     mut device: D,
-    quantities: Q,
+    series: Q,
     mut function: F,
 ) -> Measuring<impl Stream<Item = Result<Vec<Sample>, DeviceError>>>
 where
     V: IntoSamples<Q>,
     F: AsyncFnMut(&mut D) -> Result<V, AnyError>,
 {
-    measure(quantities, async move || function(&mut device).await)
+    measure(series, async move || function(&mut device).await)
 }
 
 /// Creates a [`Sensor`] from a closure that blocks its thread while it measures, such as a driver with
@@ -129,7 +141,7 @@ where
 /// });
 /// ```
 pub fn measure_blocking<Q, V, F>(
-    quantities: Q,
+    series: Q,
     function: F,
 ) -> Measuring<impl Stream<Item = Result<Vec<Sample>, DeviceError>>>
 where
@@ -137,7 +149,7 @@ where
     F: FnMut() -> Result<V, AnyError> + Send + 'static,
 {
     let mut function = Some(function);
-    measure(quantities, async move || {
+    measure(series, async move || {
         // It is missing after a panic.
         let mut taken = function.take().ok_or_else(|| {
             DeviceError::new(DeviceErrorKind::Other, "the function panicked: restart the module")
@@ -158,7 +170,11 @@ where
     S: Stream<Item = Result<Vec<Sample>, DeviceError>> + Send,
 {
     fn quantities(&self) -> Vec<Quantity> {
-        self.quantities.clone()
+        self.series.iter().map(|one| one.quantity.clone()).collect()
+    }
+
+    fn series(&self) -> Vec<SeriesSpec> {
+        self.series.clone()
     }
 
     async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
@@ -176,11 +192,11 @@ where
     note = "for one quantity return an `f64` or `Option<f64>`, for `[Quantity; N]` return `[f64; N]`, `[Option<f64>; N]` or `Vec<Sample>`"
 )]
 pub trait IntoSamples<Q>: sealed::Sealed {
-    /// The quantities of the values.
-    fn quantities(of: Q) -> Vec<Quantity>;
+    /// The series of the values.
+    fn series(of: Q) -> Vec<SeriesSpec>;
 
-    /// Creates one sample of each quantity.
-    fn into_samples(self, of: &[Quantity]) -> Vec<Sample>;
+    /// Creates one sample of each series.
+    fn into_samples(self, of: &[SeriesSpec]) -> Vec<Sample>;
 }
 
 mod sealed {
@@ -191,59 +207,59 @@ mod sealed {
     impl Sealed for Vec<super::Sample> {}
 }
 
-fn sample(quantity: &Quantity, value: Option<f64>) -> Sample {
+fn sample(series: &SeriesSpec, value: Option<f64>) -> Sample {
     match value {
-        Some(value) => Sample::new(quantity.clone(), value),
-        None => Sample::no_data(quantity.clone(), "the sensor returned no value"),
+        Some(value) => Sample::new(series.clone(), value),
+        None => Sample::no_data(series.clone(), "the sensor returned no value"),
     }
 }
 
-impl IntoSamples<Quantity> for f64 {
-    fn quantities(of: Quantity) -> Vec<Quantity> {
-        vec![of]
+impl<Q: Into<SeriesSpec>> IntoSamples<Q> for f64 {
+    fn series(of: Q) -> Vec<SeriesSpec> {
+        vec![of.into()]
     }
 
-    fn into_samples(self, of: &[Quantity]) -> Vec<Sample> {
-        of.iter().map(|quantity| sample(quantity, Some(self))).collect()
-    }
-}
-
-impl IntoSamples<Quantity> for Option<f64> {
-    fn quantities(of: Quantity) -> Vec<Quantity> {
-        vec![of]
-    }
-
-    fn into_samples(self, of: &[Quantity]) -> Vec<Sample> {
-        of.iter().map(|quantity| sample(quantity, self)).collect()
+    fn into_samples(self, of: &[SeriesSpec]) -> Vec<Sample> {
+        of.iter().map(|one| sample(one, Some(self))).collect()
     }
 }
 
-impl<V: Into<Option<f64>>, const N: usize> IntoSamples<[Quantity; N]> for [V; N] {
-    fn quantities(of: [Quantity; N]) -> Vec<Quantity> {
-        of.into()
+impl<Q: Into<SeriesSpec>> IntoSamples<Q> for Option<f64> {
+    fn series(of: Q) -> Vec<SeriesSpec> {
+        vec![of.into()]
     }
 
-    fn into_samples(self, of: &[Quantity]) -> Vec<Sample> {
-        of.iter().zip(self).map(|(quantity, value)| sample(quantity, value.into())).collect()
+    fn into_samples(self, of: &[SeriesSpec]) -> Vec<Sample> {
+        of.iter().map(|one| sample(one, self)).collect()
     }
 }
 
-impl<const N: usize> IntoSamples<[Quantity; N]> for Vec<Sample> {
-    fn quantities(of: [Quantity; N]) -> Vec<Quantity> {
-        of.into()
+impl<Q: Into<SeriesSpec>, V: Into<Option<f64>>, const N: usize> IntoSamples<[Q; N]> for [V; N] {
+    fn series(of: [Q; N]) -> Vec<SeriesSpec> {
+        of.map(Into::into).into()
     }
 
-    fn into_samples(self, _: &[Quantity]) -> Vec<Sample> {
+    fn into_samples(self, of: &[SeriesSpec]) -> Vec<Sample> {
+        of.iter().zip(self).map(|(one, value)| sample(one, value.into())).collect()
+    }
+}
+
+impl<Q: Into<SeriesSpec>, const N: usize> IntoSamples<[Q; N]> for Vec<Sample> {
+    fn series(of: [Q; N]) -> Vec<SeriesSpec> {
+        of.map(Into::into).into()
+    }
+
+    fn into_samples(self, _: &[SeriesSpec]) -> Vec<Sample> {
         self
     }
 }
 
-impl IntoSamples<Vec<Quantity>> for Vec<Sample> {
-    fn quantities(of: Vec<Quantity>) -> Vec<Quantity> {
-        of
+impl<Q: Into<SeriesSpec>> IntoSamples<Vec<Q>> for Vec<Sample> {
+    fn series(of: Vec<Q>) -> Vec<SeriesSpec> {
+        of.into_iter().map(Into::into).collect()
     }
 
-    fn into_samples(self, _: &[Quantity]) -> Vec<Sample> {
+    fn into_samples(self, _: &[SeriesSpec]) -> Vec<Sample> {
         self
     }
 }
@@ -312,6 +328,16 @@ mod tests {
 
         assert_eq!(outcomes(&read(absent).await.unwrap()), [Some(1.0), None]);
         assert_eq!(outcomes(&read(not_finite).await.unwrap()), [None, Some(2.0)]);
+    }
+
+    #[tokio::test]
+    async fn one_read_may_measure_a_quantity_on_several_channels() {
+        let probe = |name: &str| SeriesSpec::new(Quantity::Temperature).with_channel(name.parse().unwrap());
+        let sensor = measure([probe("supply"), probe("return")], async || Ok([61.0, 48.5]));
+
+        assert_eq!(sensor.series(), [probe("supply"), probe("return")]);
+        let samples = read(sensor).await.unwrap();
+        assert_eq!(samples, [Sample::new(probe("supply"), 61.0), Sample::new(probe("return"), 48.5)]);
     }
 
     #[tokio::test]
