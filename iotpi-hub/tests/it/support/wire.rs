@@ -128,6 +128,18 @@ impl Wire {
         self.until(|read| read.windows(end.len()).position(|w| w == end).map(|at| at + end.len())).await;
     }
 
+    /// Reads the rest of a chunked response, whether the hub keeps the connection after it or not.
+    pub async fn wait_for_last_chunk_or_close(&mut self) {
+        bounded("the end of the response", async {
+            while !self.read.ends_with(b"\r\n0\r\n\r\n") {
+                if !matches!(self.stream.read_buf(&mut self.read).await, Ok(1..)) {
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+
     /// Reads this many bytes.
     pub async fn read_bytes(&mut self, count: usize) {
         self.until(|read| (read.len() >= count).then_some(count)).await;
