@@ -111,13 +111,16 @@ fn join(known: &mut Vec<SeriesGap>, more: Vec<SeriesGap>) {
     }
 }
 
+/// The losses of a gap, by type and channel.
+type SeriesGaps = BTreeMap<(SensorType, Option<Channel>), SeriesGap>;
+
 /// The gaps for these lost readings: one for each contiguous range of numbers.
 pub(super) fn gaps_of<'a>(
     lost: impl IntoIterator<Item = &'a QueuedReading>,
     reason: GapReason,
     clock: &dyn Clock,
 ) -> Vec<NewGap> {
-    let mut gaps: Vec<(NewGap, BTreeMap<(SensorType, Option<Channel>), SeriesGap>)> = Vec::new();
+    let mut gaps: Vec<(NewGap, SeriesGaps)> = Vec::new();
     for kept in lost {
         let SeqNo { epoch, seq } = kept.number;
         match gaps.last_mut() {

@@ -28,6 +28,9 @@ const REGISTRATIONS_PER_MINUTE: u64 = 60;
 /// The maximum number of new modules that are remembered, plus up to 1,000 of one request.
 const MAX_ARRIVING: usize = 4096;
 
+/// The type and the channel of a series.
+type SeriesName = (SensorType, Option<Channel>);
+
 /// The quotas of all modules and callers.
 #[derive(Debug)]
 pub(crate) struct Quotas {
@@ -38,7 +41,7 @@ pub(crate) struct Quotas {
     /// Modules that were counted as new and may not be known yet, so that parallel requests count once.
     arriving: Mutex<HashSet<ModuleId>>,
     /// The types and channels of each module's series, including those being created.
-    series: Mutex<HashMap<ModuleId, BTreeSet<(SensorType, Option<Channel>)>>>,
+    series: Mutex<HashMap<ModuleId, BTreeSet<SeriesName>>>,
     max_series: u64,
 }
 
@@ -118,7 +121,7 @@ impl Quotas {
     /// The number of series that match.
     pub(crate) fn count_series(&self, matches: impl Fn(&ModuleId, &SensorType) -> bool) -> usize {
         let all = lock(&self.series);
-        let count = |(module, series): (&ModuleId, &BTreeSet<(SensorType, _)>)| {
+        let count = |(module, series): (&ModuleId, &BTreeSet<SeriesName>)| {
             series.iter().filter(|(kind, _)| matches(module, kind)).count()
         };
         all.iter().map(count).sum()

@@ -180,7 +180,7 @@ fn gap(row: &Row<'_>) -> rusqlite::Result<Gap> {
         since: moment(row, 4)?,
         until: moment(row, 5)?,
         lost: row.get(6)?,
-        reason: word(row, 7, &GapReason::ALL, GapReason::as_str)?,
+        reason: word(row, 7, GapReason::ALL, GapReason::as_str)?,
         recorded_at: moment(row, 8)?,
     })
 }
