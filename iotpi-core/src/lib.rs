@@ -40,10 +40,10 @@ pub use device::{Actuator, Camera, DeviceError, DeviceErrorKind, OnChannel, Sens
 pub use model::{
     camera::{CameraInfo, FrameReceipt, Latency, ViewerInfo, ViewerKind, WatchedCamera},
     command::{
-        Action, Command, CommandId, CommandOutcome, CommandReport, CommandReportRecord, CommandState,
-        DEFAULT_EXPIRES_IN_SECS, LeaseId, LeasedCommand, MAX_ERROR_LEN, NewCommand, StatusReceipt,
-        StatusReport,
+        Action, Command, CommandOutcome, CommandReport, CommandReportRecord, CommandState,
+        DEFAULT_EXPIRES_IN_SECS, LeasedCommand, MAX_ERROR_LEN, NewCommand, StatusReceipt, StatusReport,
     },
+    command_id::{CommandId, LeaseId},
     error::{ErrorKind, Problem},
     event::{
         Event, EventKind, LiveMessage, LiveRequest, MAX_LIVE_MESSAGE_BYTES, MAX_RECENT,

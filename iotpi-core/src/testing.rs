@@ -15,6 +15,7 @@ use crate::{
     model::{
         camera::FrameReceipt,
         command::{Command, CommandState, LeasedCommand, StatusReceipt, StatusReport},
+        command_id::CommandId,
         error::Problem,
         frame::Frame,
         gap::NewGap,
@@ -90,10 +91,10 @@ impl RecordingUplink {
     /// # Panics
     /// If `action` is not an id.
     #[allow(clippy::expect_used)]
-    pub fn command(&self, action: &str, params: Map<String, Value>) -> String {
+    pub fn command(&self, action: &str, params: Map<String, Value>) -> CommandId {
         let mut heard = self.lock();
         heard.handed_out += 1;
-        let id = format!("command-{}", heard.handed_out);
+        let id = CommandId::from(format!("command-{}", heard.handed_out));
         let command = Command {
             id: id.clone(),
             module_id: self.module_id.clone(),
@@ -111,7 +112,7 @@ impl RecordingUplink {
             error: None,
             superseded_by: None,
         };
-        let lease = format!("lease-{}", heard.handed_out);
+        let lease = format!("lease-{}", heard.handed_out).into();
         heard.commands.push_back(LeasedCommand {
             command,
             lease,

@@ -259,17 +259,18 @@ impl Hub {
         })
     }
 
-    fn command(&self, command: CommandId) -> PyResult<Pending> {
-        self.ask(async move |hub| Ok(hub.command(&command).await?))
+    fn command(&self, command: String) -> PyResult<Pending> {
+        self.ask(async move |hub| Ok(hub.command(&command.into()).await?))
     }
 
-    fn cancel(&self, command: CommandId) -> PyResult<Pending> {
-        self.ask(async move |hub| Ok(hub.cancel(&command).await?))
+    fn cancel(&self, command: String) -> PyResult<Pending> {
+        self.ask(async move |hub| Ok(hub.cancel(&command.into()).await?))
     }
 
     /// Looks at a command until it is in a final state.
-    fn settled(&self, command: CommandId, timeout: f64) -> PyResult<Pending> {
+    fn settled(&self, command: String, timeout: f64) -> PyResult<Pending> {
         let timeout = seconds("timeout", timeout)?;
+        let command = CommandId::from(command);
         self.ask(async move |hub| {
             let give_up = Instant::now() + timeout;
             let mut pause = FIRST_LOOK;

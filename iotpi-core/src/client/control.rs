@@ -62,7 +62,7 @@ impl ControlRequest {
         let mut answered_at = Instant::now();
         while !command.is_finished() {
             sleep(interval).await;
-            let path = format!("/api/commands/{}", percent_encoded(&command.id));
+            let path = format!("/api/commands/{}", percent_encoded(command.id.as_str()));
             match http.json(Call::get(path)).await {
                 Ok(current) => {
                     command = current;

@@ -32,7 +32,8 @@ use crate::{
     client::frame_publisher::FrameReceiver,
     model::{
         camera::{FrameReceipt, WatchedCamera},
-        command::{Command, CommandId, LeasedCommand, NewCommand, StatusReceipt, StatusReport},
+        command::{Command, LeasedCommand, NewCommand, StatusReceipt, StatusReport},
+        command_id::CommandId,
         frame::Frame,
         gap::{DeliveryAccount, Gap, NewGap},
         id::{ModuleId, SensorType},
@@ -468,7 +469,7 @@ impl HubClient {
     /// # Errors
     /// [`UplinkError`]; `NotFound`.
     pub async fn command(&self, id: &CommandId) -> Result<Command, UplinkError> {
-        self.http.json(Call::get(format!("/api/commands/{}", http::percent_encoded(id)))).await
+        self.http.json(Call::get(format!("/api/commands/{}", http::percent_encoded(id.as_str())))).await
     }
 
     /// Cancels a command that is still queued.
@@ -476,7 +477,9 @@ impl HubClient {
     /// # Errors
     /// [`UplinkError`]; `Conflict` if its module has received it.
     pub async fn cancel(&self, id: &CommandId) -> Result<Command, UplinkError> {
-        self.http.json(Call::post(format!("/api/commands/{}/cancel", http::percent_encoded(id)))).await
+        self.http
+            .json(Call::post(format!("/api/commands/{}/cancel", http::percent_encoded(id.as_str()))))
+            .await
     }
 
     /// Claims up to `limit` (1 to 16) commands for a module, waiting up to `wait` (at most 60 s) for one.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     model::{
+        command_id::{CommandId, LeaseId},
         id::{ActionName, ModuleId, UserName},
         word::words,
     },
@@ -17,11 +18,6 @@ use crate::{
 pub const DEFAULT_EXPIRES_IN_SECS: f64 = 60.0;
 /// The maximum length of the error of a [`CommandOutcome`], in characters; longer ones are truncated.
 pub const MAX_ERROR_LEN: usize = 500;
-
-/// The id of a command: a UUID version 7, so ids sort by creation time.
-pub type CommandId = String;
-/// The id of a lease: an opaque secret that only the module with the lease knows.
-pub type LeaseId = String;
 
 words! {
     /// The state of a command: `queued -> leased -> succeeded | failed | rejected`, or `expired | cancelled |

@@ -2,6 +2,7 @@
 
 pub(crate) mod camera;
 pub(crate) mod command;
+pub(crate) mod command_id;
 pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod frame;

@@ -12,9 +12,9 @@ use crate::{
     device::{Actuator, DeviceErrorKind},
     model::{
         command::{
-            Action, Command, CommandId, CommandOutcome, CommandReport, LeasedCommand, MAX_ERROR_LEN,
-            StatusReport,
+            Action, Command, CommandOutcome, CommandReport, LeasedCommand, MAX_ERROR_LEN, StatusReport,
         },
+        command_id::CommandId,
         error::ErrorKind,
         manifest::{ActionSpec, Manifest},
     },
@@ -310,7 +310,7 @@ impl<A: Actuator> ActuatorModule<A> {
             match self.run_command(&leased, duty).await {
                 Some(outcome) => reports.push_back(self.report(&leased, outcome)),
                 None => {
-                    tracing::warn!(module = %duty.up.module_id(), command = leased.command.id, "came too late, not done");
+                    tracing::warn!(module = %duty.up.module_id(), command = %leased.command.id, "came too late, not done");
                 }
             }
         }

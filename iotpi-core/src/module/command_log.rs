@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     durable_file,
-    model::command::{CommandId, CommandOutcome, CommandReport, LeaseId},
+    model::{
+        command::{CommandOutcome, CommandReport},
+        command_id::{CommandId, LeaseId},
+    },
 };
 
 /// The number of logged commands. The oldest are dropped first, unreported ones last.
@@ -98,7 +101,7 @@ impl CommandLog {
             entry.report.outcome = outcome.clone();
             if let Err(error) = self.write().await {
                 // On disk the command stays `started`, which is true, though incomplete.
-                tracing::error!(command = id, %error, "the command log cannot be written");
+                tracing::error!(command = %id, %error, "the command log cannot be written");
             }
         }
     }
@@ -147,11 +150,11 @@ mod tests {
     async fn the_next_process_reads_the_started_commands_and_their_outcomes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state/commands.json");
-        let (a, b, c) = ("a".to_owned(), "b".to_owned(), "c".to_owned());
+        let (a, b, c) = (CommandId::from("a"), CommandId::from("b"), CommandId::from("c"));
         let mut first = CommandLog::new(path.clone());
         assert_eq!(first.open().await, []);
         for id in [&a, &b, &c] {
-            first.record_start(id, &format!("lease-{id}")).await.unwrap();
+            first.record_start(id, &format!("lease-{id}").into()).await.unwrap();
         }
         first.record_outcome(&a, &succeeded()).await;
         first.mark_reported(&a);
@@ -165,7 +168,7 @@ mod tests {
         assert_eq!((untold[0].lease.as_str(), &untold[0].outcome), ("lease-b", &succeeded()));
         assert_eq!(untold[1].outcome.state(), crate::model::command::CommandState::UnknownOutcome);
         assert_eq!(second.outcome(&a), Some(succeeded()));
-        assert_eq!(second.outcome(&"d".to_owned()), None);
+        assert_eq!(second.outcome(&"d".into()), None);
         let left: Vec<_> =
             path.parent().unwrap().read_dir().unwrap().map(|f| f.unwrap().file_name()).collect();
         assert_eq!(left, ["commands.json"]);
@@ -177,8 +180,8 @@ mod tests {
         let mut command_log = CommandLog::new(folder.path().join("commands.json"));
 
         for n in 0..REMEMBERED + 2 {
-            let id = n.to_string();
-            command_log.record_start(&id, &"l".to_owned()).await.unwrap();
+            let id = CommandId::from(n.to_string());
+            command_log.record_start(&id, &"l".into()).await.unwrap();
             if n != 0 {
                 command_log.mark_reported(&id);
             }
@@ -186,7 +189,7 @@ mod tests {
 
         assert_eq!(command_log.entries.len(), REMEMBERED);
         assert_eq!(ids(&command_log.open().await)[0], "0");
-        assert_eq!(command_log.outcome(&"1".to_owned()), None);
+        assert_eq!(command_log.outcome(&"1".into()), None);
     }
 
     #[tokio::test]
@@ -200,7 +203,7 @@ mod tests {
         assert_eq!(command_log.open().await, []);
         assert!(!path.exists());
         assert_eq!(fs::read(path.with_extension("unreadable")).unwrap(), b"{\"half");
-        command_log.record_start(&"a".to_owned(), &"l".to_owned()).await.unwrap();
+        command_log.record_start(&"a".into(), &"l".into()).await.unwrap();
     }
 
     #[tokio::test]
@@ -209,7 +212,7 @@ mod tests {
         fs::write(folder.path().join("file"), "").unwrap();
         let mut command_log = CommandLog::new(folder.path().join("file/commands.json"));
 
-        assert!(command_log.record_start(&"a".to_owned(), &"l".to_owned()).await.is_err());
-        assert_eq!(command_log.outcome(&"a".to_owned()), None);
+        assert!(command_log.record_start(&"a".into(), &"l".into()).await.is_err());
+        assert_eq!(command_log.outcome(&"a".into()), None);
     }
 }

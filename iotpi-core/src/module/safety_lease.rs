@@ -13,10 +13,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    model::{
-        command::{CommandId, StatusReport},
-        id::ActionName,
-    },
+    model::{command::StatusReport, command_id::CommandId, id::ActionName},
     uplink::Uplink,
 };
 

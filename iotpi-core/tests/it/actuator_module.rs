@@ -67,7 +67,7 @@ fn start(hub: &RecordingUplink, lamp: &Lamp) -> (JoinHandle<Result<(), RunError>
 
 /// The reported outcomes, by command.
 fn outcomes(hub: &RecordingUplink) -> Vec<(String, CommandOutcome)> {
-    hub.reports().into_iter().filter_map(|r| r.command).map(|c| (c.id, c.outcome)).collect()
+    hub.reports().into_iter().filter_map(|r| r.command).map(|c| (c.id.into(), c.outcome)).collect()
 }
 
 #[tokio::test(start_paused = true)]

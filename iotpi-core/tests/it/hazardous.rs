@@ -169,7 +169,10 @@ impl Running {
 
 fn outcomes(hub: &RecordingUplink) -> Vec<(String, CommandOutcome)> {
     let reports = hub.reports().into_iter().filter_map(|report| report.command);
-    reports.map(|c| (c.id, c.outcome)).filter(|(_, outcome)| *outcome != CommandOutcome::Started).collect()
+    reports
+        .map(|c| (c.id.into(), c.outcome))
+        .filter(|(_, outcome)| *outcome != CommandOutcome::Started)
+        .collect()
 }
 
 fn done() -> CommandOutcome {

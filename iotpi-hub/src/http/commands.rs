@@ -163,7 +163,7 @@ async fn history(
 )]
 async fn read(State(hub): State<Hub>, caller: Caller, Path(Uuid(id)): Path<Uuid>) -> Result<Json<Command>> {
     caller.may_read()?;
-    let command = hub.store().command(&id).await?;
+    let command = hub.store().command(&id.into()).await?;
     command.map(Json).ok_or_else(|| HubError::not_found("There is no command with this id."))
 }
 
@@ -176,5 +176,5 @@ async fn read(State(hub): State<Hub>, caller: Caller, Path(Uuid(id)): Path<Uuid>
     responses((status = 200, description = "The cancelled command", body = Command), PermissionDenied, NotFound, Conflict, StorageFull)
 )]
 async fn cancel(State(hub): State<Hub>, caller: Caller, Path(Uuid(id)): Path<Uuid>) -> Result<Json<Command>> {
-    hub.cancel_command(&caller, &id).await.map(Json)
+    hub.cancel_command(&caller, &id.into()).await.map(Json)
 }

@@ -129,7 +129,7 @@ impl Hub {
 
         let now = self.now();
         let order = CommandSubmission {
-            id: uuid::Uuid::now_v7().to_string(),
+            id: uuid::Uuid::now_v7().to_string().into(),
             module_id: module_id.clone(),
             hazardous: action.hazardous,
             target: action.target_of(&command.params),
@@ -332,7 +332,7 @@ impl Hub {
             // The command is queued again, or no longer blocks the next one.
             self.inner.commands.notify(&command.module_id);
             if command.state == CommandState::Dead {
-                tracing::warn!(command = command.id, module = %command.module_id, "a command is dead");
+                tracing::warn!(command = %command.id, module = %command.module_id, "a command is dead");
             }
         }
         if let Some(next) = outcome.next {
@@ -452,7 +452,7 @@ mod tests {
         let now = hub.now();
         hub.inner.store.touch(&[(module_id.clone(), now.wall)], now).await.unwrap();
         let order = CommandSubmission {
-            id: id.to_owned(),
+            id: id.into(),
             module_id,
             command: NewCommand::new(ActionName::new("set").unwrap(), Map::new()),
             time_to_live: DAY,
@@ -478,8 +478,8 @@ mod tests {
         end_one(&hub, "newer").await;
         assert_eq!(hub.prune_commands_once().await.unwrap(), 1);
 
-        assert_eq!(hub.inner.store.command(&"old".to_owned()).await.unwrap(), None);
-        assert!(hub.inner.store.command(&"new".to_owned()).await.unwrap().is_some());
+        assert_eq!(hub.inner.store.command(&"old".into()).await.unwrap(), None);
+        assert!(hub.inner.store.command(&"new".into()).await.unwrap().is_some());
         hub.shutdown().await.unwrap();
     }
 

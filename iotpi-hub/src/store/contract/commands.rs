@@ -19,7 +19,7 @@ pub(super) const MAX_WAITING: u64 = 100;
 pub(super) fn new_command(of: &str, id: &str, secs: u64) -> CommandSubmission {
     let params = json!({"on": true, "brightness": 40}).as_object().unwrap().clone();
     CommandSubmission {
-        id: id.to_owned(),
+        id: id.into(),
         module_id: module(of),
         command: NewCommand::new(ActionName::new("set").unwrap(), params),
         time_to_live: Duration::from_secs(secs),
@@ -53,7 +53,7 @@ pub(super) async fn apply_deadlines(store: &Arc<dyn Store>, secs: u64) -> Deadli
 }
 
 pub(super) async fn command(store: &Arc<dyn Store>, id: &str) -> Command {
-    store.command(&id.to_owned()).await.unwrap().expect("the command is stored")
+    store.command(&id.into()).await.unwrap().expect("the command is stored")
 }
 
 pub(super) async fn state(store: &Arc<dyn Store>, id: &str) -> CommandState {
@@ -95,11 +95,11 @@ pub async fn a_submitted_command_is_queued(store: Arc<dyn Store>) {
 
     assert!(result.is_new && result.superseded.is_empty());
     let (command, issued_by) = (new.command.clone(), new.issued_by.clone());
-    let mut expected = Command::new("c1".to_owned(), module("led"), command, issued_by, after(5).wall);
+    let mut expected = Command::new("c1".into(), module("led"), command, issued_by, after(5).wall);
     expected.expires_at = after(65).wall;
     assert_eq!(result.command, expected);
     assert_eq!(store.command(&new.id).await.unwrap(), Some(expected));
-    assert_eq!(store.command(&"c2".to_owned()).await.unwrap(), None);
+    assert_eq!(store.command(&"c2".into()).await.unwrap(), None);
 }
 
 pub async fn a_command_for_an_unknown_module_is_refused(store: Arc<dyn Store>) {
@@ -148,7 +148,7 @@ pub async fn commands_are_claimed_in_order_of_submission(store: Arc<dyn Store>) 
         assert_eq!((leased.lease_secs, leased.expires_in), (LEASE_SECS as f64, left));
         assert_eq!((leased.command.state, leased.command.attempts), (CommandState::Leased, 1));
         assert_eq!(leased.command.leased_at, Some(after(10).wall));
-        assert_eq!(command(&store, &leased.command.id).await, leased.command);
+        assert_eq!(command(&store, leased.command.id.as_str()).await, leased.command);
     }
 }
 
@@ -217,7 +217,7 @@ pub async fn an_outcome_finishes_a_command(store: Arc<dyn Store>) {
         (expected.state, expected.result, expected.error, expected.finished_at) =
             (state, result, error, finished_at);
         assert_eq!(ended, expected);
-        assert_eq!(command(&store, &ended.id).await, ended);
+        assert_eq!(command(&store, ended.id.as_str()).await, ended);
     }
     assert_eq!(claim(&store, 1, after(3)).await, []);
 }
@@ -262,11 +262,8 @@ pub async fn a_report_without_the_current_lease_is_refused(store: Arc<dyn Store>
     let queued = finish(&store, &succeeded(&lost, None), after(LEASE_SECS)).await;
     let current = claim_one(&store, after(LEASE_SECS)).await;
     let leased_again = finish(&store, &succeeded(&lost, None), after(LEASE_SECS)).await;
-    let forged = CommandReport::new(
-        current.command.id.clone(),
-        String::new(),
-        CommandOutcome::Succeeded { result: None },
-    );
+    let forged =
+        CommandReport::new(current.command.id.clone(), "".into(), CommandOutcome::Succeeded { result: None });
     let forged = finish(&store, &forged, after(LEASE_SECS)).await;
 
     for result in [queued, leased_again, forged] {
@@ -285,7 +282,7 @@ pub async fn another_modules_command_cannot_be_finished(store: Arc<dyn Store>) {
 
     let other_module = report_as("other", &store, &report, after(1)).await;
     let unknown =
-        finish(&store, &CommandReport::new("c2".to_owned(), report.lease, report.outcome), after(1)).await;
+        finish(&store, &CommandReport::new("c2".into(), report.lease, report.outcome), after(1)).await;
 
     assert!(matches!(other_module, Err(StoreError::NotFound(_))), "{other_module:?}");
     assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
@@ -382,10 +379,10 @@ pub async fn only_a_queued_command_can_be_cancelled(store: Arc<dyn Store>) {
     queue_commands(&store, &["c1", "c2"]).await;
     let leased = claim_one(&store, after(0)).await;
 
-    let cancelled = store.cancel(&"c2".to_owned(), after(1)).await.unwrap();
+    let cancelled = store.cancel(&"c2".into(), after(1)).await.unwrap();
     let leased_one = store.cancel(&leased.command.id, after(1)).await;
-    let again = store.cancel(&"c2".to_owned(), after(2)).await;
-    let unknown = store.cancel(&"c3".to_owned(), after(2)).await;
+    let again = store.cancel(&"c2".into(), after(2)).await;
+    let unknown = store.cancel(&"c3".into(), after(2)).await;
 
     assert_eq!((cancelled.state, cancelled.finished_at), (CommandState::Cancelled, Some(after(1).wall)));
     assert_eq!(command(&store, "c2").await, cancelled);
@@ -429,7 +426,7 @@ pub async fn commands_are_listed_newest_first(store: Arc<dyn Store>) {
     queue_commands(&store, &["c1", "c2", "c3", "c4", "c5"]).await;
     add_module(&store, "other").await;
     store.submit(&new_command("other", "o1", 60), MAX_WAITING, after(0)).await.unwrap();
-    store.cancel(&"c3".to_owned(), after(0)).await.unwrap();
+    store.cancel(&"c3".into(), after(0)).await.unwrap();
     let led = module("led");
 
     for limit in [1, 2, 5, 6] {

@@ -72,7 +72,7 @@ pub async fn a_reported_state_replaces_the_previous_one(store: Arc<dyn Store>) {
 }
 
 pub async fn a_state_is_stored_although_the_report_on_a_command_is_refused(store: Arc<dyn Store>) {
-    let (id, lease) = ("c1".to_owned(), "unknown".to_owned());
+    let (id, lease) = ("c1".into(), "unknown".into());
     let report = CommandReport::new(id, lease, CommandOutcome::Started);
     let on = state(json!({"on": true}));
 

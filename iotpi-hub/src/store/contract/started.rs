@@ -22,11 +22,13 @@ async fn claim_door(store: &Arc<dyn Store>, secs: u64) -> LeasedCommand {
 }
 
 fn started(id: &str, lease: &str) -> CommandReport {
-    CommandReport::new(id.to_owned(), lease.to_owned(), CommandOutcome::Started)
+    CommandReport::new(id.into(), lease.into(), CommandOutcome::Started)
 }
 
 async fn start(store: &Arc<dyn Store>, leased: &LeasedCommand, secs: u64) -> Result<()> {
-    let started = report_as("led", store, &started(&leased.command.id, &leased.lease), after(secs)).await?;
+    let started =
+        report_as("led", store, &started(leased.command.id.as_str(), leased.lease.as_str()), after(secs))
+            .await?;
     assert_eq!(started.state, CommandState::Leased);
     Ok(())
 }
@@ -68,12 +70,12 @@ pub async fn a_command_is_started_once_under_its_current_lease(store: Arc<dyn St
     let leased = claim_door(&store, 3600).await;
     add_module(&store, "other").await;
     let mut forged = leased.clone();
-    forged.lease = String::new();
+    forged.lease = "".into();
 
     let wrong_lease = start(&store, &forged, 1).await;
     let (id, lease) = (&leased.command.id, &leased.lease);
-    let other_module = report_as("other", &store, &started(id, lease), after(1)).await;
-    let unknown = report_as("led", &store, &started("c9", lease), after(1)).await;
+    let other_module = report_as("other", &store, &started(id.as_str(), lease.as_str()), after(1)).await;
+    let unknown = report_as("led", &store, &started("c9", lease.as_str()), after(1)).await;
     start(&store, &leased, 2).await.unwrap();
     start(&store, &leased, 9).await.unwrap();
     let stored = store.command(id).await.unwrap().unwrap();
@@ -101,7 +103,7 @@ pub async fn a_command_cannot_be_started_after_its_lease_or_lifetime(store: Arc<
 
     assert!(matches!(after_lifetime, Err(StoreError::Conflict(_))), "{after_lifetime:?}");
     assert!(matches!(after_lease, Err(StoreError::Conflict(_))), "{after_lease:?}");
-    assert_eq!(store.command(&"c1".to_owned()).await.unwrap().unwrap().started_at, None);
+    assert_eq!(store.command(&"c1".into()).await.unwrap().unwrap().started_at, None);
 }
 
 pub async fn starting_a_command_renews_its_lease_once(store: Arc<dyn Store>) {

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use iotpi_core::{
-    Command, CommandId, CommandOutcome, CommandReport, CommandState, LeasedCommand, ModuleId, NewCommand,
-    Timestamp,
+    Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId, LeasedCommand, ModuleId,
+    NewCommand, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
 use super::{
     Sqlite,
-    columns::{json, maybe_json, maybe_moment, micros, moment, parsed, word},
+    columns::{json, maybe_json, maybe_moment, maybe_parsed, micros, moment, parsed, word},
     failure::{EngineError, EngineResult},
     modules,
 };
@@ -61,7 +61,7 @@ pub(super) fn submit(
          ON CONFLICT (id) DO NOTHING RETURNING {COLUMNS}"
     );
     let row = params![
-        submission.id,
+        submission.id.as_str(),
         module,
         submission.command.action.as_str(),
         modules::json(&submission.command.params)?,
@@ -92,7 +92,7 @@ fn first_of_key(db: &Connection, submission: &CommandSubmission) -> EngineResult
         .prepare_cached(BY_KEY)?
         .query_row([submission.module_id.as_str(), submission.issued_by.as_str(), key], |row| {
             let asked: (String, Map<String, Value>, i64) = (row.get(1)?, json(row, 2)?, row.get(3)?);
-            Ok((row.get::<_, CommandId>(0)?, asked))
+            Ok((parsed::<CommandId>(row, 0)?, asked))
         })
         .optional()?;
     let Some((id, (action, params, time_to_live))) = first else { return Ok(None) };
@@ -118,7 +118,7 @@ fn supersede(db: &Connection, submission: &CommandSubmission, now: Now) -> Engin
         submission.module_id.as_str(),
         submission.command.action.as_str(),
         target,
-        submission.id,
+        submission.id.as_str(),
         now.wall.as_micros(),
         SUPERSEDED,
     ];
@@ -158,7 +158,7 @@ pub(super) fn claim(
     let steady = now.steady.0;
     let claimable = oldest
         .query_map(params![module.as_str(), steady.as_micros(), limit], |row| {
-            Ok((row.get::<_, CommandId>(0)?, moment(row, 1)?, row.get(2)?))
+            Ok((parsed::<CommandId>(row, 0)?, moment(row, 1)?, row.get(2)?))
         })?
         .collect::<Result<Vec<_>, _>>()?;
     let sql = format!(
@@ -170,7 +170,8 @@ pub(super) fn claim(
     let mut claimed = Vec::with_capacity(claimable.len());
     for (id, expires, hazardous) in claimable {
         let lease = fresh_lease()?;
-        let row = params![id, lease, steady.plus(terms.lease).as_micros(), now.wall.as_micros()];
+        let row =
+            params![id.as_str(), lease.as_str(), steady.plus(terms.lease).as_micros(), now.wall.as_micros()];
         let command = take.query_row(row, read)?;
         let mut leased = LeasedCommand::new(command, lease, terms.lease, expires.since(steady));
         leased.hazardous = hazardous;
@@ -180,11 +181,11 @@ pub(super) fn claim(
 }
 
 /// 128 random bits, so that only the client that leased the command can name the lease.
-fn fresh_lease() -> EngineResult<String> {
+fn fresh_lease() -> EngineResult<LeaseId> {
     let mut bytes = [0; 16];
     let failed = |error| StoreError::Engine { context: "generate a lease id", source: BoxError::from(error) };
     getrandom::fill(&mut bytes).map_err(failed)?;
-    Ok(hex(&bytes))
+    Ok(hex(&bytes).into())
 }
 
 /// See [`WriteCommands::report`](crate::store::WriteCommands::report).
@@ -241,8 +242,14 @@ fn start(
     );
     let steady = now.steady.0;
     let ends = steady.plus(terms.lease).as_micros();
-    let row =
-        params![report.id, module.as_str(), report.lease, now.wall.as_micros(), ends, steady.as_micros()];
+    let row = params![
+        report.id.as_str(),
+        module.as_str(),
+        report.lease.as_str(),
+        now.wall.as_micros(),
+        ends,
+        steady.as_micros()
+    ];
     Ok(db.prepare_cached(&sql)?.query_row(row, read).optional()?)
 }
 
@@ -259,9 +266,9 @@ fn finish(
          WHERE id = ?1 AND module_id = ?2 AND lease = ?3 AND state = 'leased' RETURNING {COLUMNS}"
     );
     let row = params![
-        report.id,
+        report.id.as_str(),
         module.as_str(),
-        report.lease,
+        report.lease.as_str(),
         outcome.state().as_str(),
         result(outcome).map(modules::json).transpose()?,
         outcome.error(),
@@ -292,7 +299,8 @@ pub(super) fn cancel(db: &Connection, id: &CommandId, now: Now) -> EngineResult<
         "UPDATE commands SET state = 'cancelled', finished_at_us = ?2 WHERE id = ?1 AND state = 'queued'
          RETURNING {COLUMNS}"
     );
-    let cancelled = db.prepare_cached(&sql)?.query_row(params![id, now.wall.as_micros()], read).optional()?;
+    let cancelled =
+        db.prepare_cached(&sql)?.query_row(params![id.as_str(), now.wall.as_micros()], read).optional()?;
     match cancelled {
         Some(command) => Ok(command),
         None => match command(db, id)? {
@@ -419,13 +427,13 @@ pub(super) fn watched_issuer(
 /// See [`ReadCommands::command`](crate::store::ReadCommands::command).
 pub(super) fn command(db: &Connection, id: &CommandId) -> EngineResult<Option<Command>> {
     let sql = format!("SELECT {COLUMNS} FROM commands WHERE id = ?1");
-    Ok(db.prepare_cached(&sql)?.query_row([id], read).optional()?)
+    Ok(db.prepare_cached(&sql)?.query_row([id.as_str()], read).optional()?)
 }
 
-fn with_lease(db: &Connection, id: &CommandId) -> EngineResult<Option<(Command, Option<String>)>> {
+fn with_lease(db: &Connection, id: &CommandId) -> EngineResult<Option<(Command, Option<LeaseId>)>> {
     let sql = format!("SELECT lease, {COLUMNS} FROM commands WHERE id = ?1");
-    let found = |row: &Row<'_>| Ok((read_from(row, 1)?, row.get(0)?));
-    Ok(db.prepare_cached(&sql)?.query_row([id], found).optional()?)
+    let found = |row: &Row<'_>| Ok((read_from(row, 1)?, maybe_parsed(row, 0)?));
+    Ok(db.prepare_cached(&sql)?.query_row([id.as_str()], found).optional()?)
 }
 
 /// See [`ReadCommands::commands`](crate::store::ReadCommands::commands).
@@ -453,7 +461,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Command> {
 fn read_from(row: &Row<'_>, at: usize) -> rusqlite::Result<Command> {
     let new = NewCommand::new(parsed(row, at + 2)?, json(row, at + 3)?);
     let issued_by = parsed(row, at + 5)?;
-    let mut command = Command::new(row.get(at)?, parsed(row, at + 1)?, new, issued_by, moment(row, at + 6)?);
+    let mut command =
+        Command::new(parsed(row, at)?, parsed(row, at + 1)?, new, issued_by, moment(row, at + 6)?);
     command.state = word(row, at + 4, CommandState::ALL, CommandState::as_str)?;
     command.expires_at = moment(row, at + 7)?;
     command.leased_at = maybe_moment(row, at + 8)?;
@@ -462,7 +471,7 @@ fn read_from(row: &Row<'_>, at: usize) -> rusqlite::Result<Command> {
     command.attempts = row.get(at + 11)?;
     command.result = maybe_json(row, at + 12)?;
     command.error = row.get(at + 13)?;
-    command.superseded_by = row.get(at + 14)?;
+    command.superseded_by = maybe_parsed(row, at + 14)?;
     Ok(command)
 }
 

@@ -103,7 +103,7 @@ async fn receive_command(live: &mut LiveStream) -> (String, String) {
             continue;
         };
         if let Event::Command { command } = numbered.event {
-            return (command.id, command.state.as_str().to_owned());
+            return (command.id.into(), command.state.as_str().to_owned());
         }
     }
 }

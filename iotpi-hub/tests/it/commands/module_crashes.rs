@@ -110,7 +110,7 @@ impl Run {
     }
 
     async fn command(&self, id: &str) -> iotpi_core::Command {
-        self.api.hub.store().command(&id.to_owned()).await.unwrap().unwrap()
+        self.api.hub.store().command(&id.into()).await.unwrap().unwrap()
     }
 
     /// Submits a command and restarts the module until the command has ended. Returns the running module.
@@ -221,7 +221,7 @@ async fn wait_for_end(live: &mut LiveStream, all: &mut BTreeMap<String, Vec<Comm
         let LiveMessage::Event(numbered) = next(live).await else { continue };
         let Event::Command { command } = numbered.event else { continue };
         if command.state.is_final() {
-            all.entry(command.id.clone()).or_default().push(command.state);
+            all.entry(command.id.clone().into()).or_default().push(command.state);
             if command.id == id {
                 return;
             }
@@ -269,7 +269,11 @@ async fn a_module_killed_at_any_point_runs_no_hazardous_command_twice_and_every_
             _ => false,
         };
         assert!(is_valid, "ran {times} times: {command:?}");
-        assert!(run.ended.get(&command.id).is_none_or(|ends| *ends == [command.state]), "{:?}", run.ended);
+        assert!(
+            run.ended.get(command.id.as_str()).is_none_or(|ends| *ends == [command.state]),
+            "{:?}",
+            run.ended
+        );
     }
     // Otherwise the test covered too little.
     assert!(POINTS.iter().all(|point| run.crashes.contains_key(point)), "{:?}", run.crashes);

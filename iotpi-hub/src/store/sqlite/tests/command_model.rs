@@ -7,8 +7,8 @@
 use std::{sync::Arc, time::Duration};
 
 use iotpi_core::{
-    ActionName, Command, CommandOutcome, CommandReport, CommandState, ModuleId, NewCommand, Timestamp,
-    UserName,
+    ActionName, Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId, ModuleId,
+    NewCommand, Timestamp, UserName,
 };
 use proptest::prelude::*;
 
@@ -90,18 +90,18 @@ fn step() -> impl Strategy<Value = Step> {
 /// A command of the model. Times are in seconds.
 #[derive(Debug, Clone)]
 struct ModelCommand {
-    id: String,
+    id: CommandId,
     module: usize,
     lifetime: u64,
     target: Option<u8>,
     key: Option<u8>,
     state: CommandState,
     expires_at: u64,
-    lease: Option<String>,
+    lease: Option<LeaseId>,
     lease_ends_at: u64,
     attempts: u32,
     started: bool,
-    superseded_by: Option<String>,
+    superseded_by: Option<CommandId>,
 }
 
 impl ModelCommand {
@@ -109,8 +109,8 @@ impl ModelCommand {
         !self.state.is_final()
     }
 
-    fn has_lease(&self, lease: &str) -> bool {
-        self.state == CommandState::Leased && self.lease.as_deref() == Some(lease)
+    fn has_lease(&self, lease: &LeaseId) -> bool {
+        self.state == CommandState::Leased && self.lease.as_ref() == Some(lease)
     }
 
     fn agrees_with(&self, stored: &Command) -> bool {
@@ -129,7 +129,7 @@ struct Harness {
     now: u64,
     model: Vec<ModelCommand>,
     /// All leases that were given, by index of the command; most have ended.
-    leases: Vec<(usize, String)>,
+    leases: Vec<(usize, LeaseId)>,
 }
 
 fn at(secs: u64) -> Now {
@@ -169,7 +169,7 @@ impl Harness {
     }
 
     async fn submit(&mut self, of: usize, secs: u64, hazardous: bool, target: Option<u8>, key: Option<u8>) {
-        let id = format!("c{}", self.model.len());
+        let id = CommandId::from(format!("c{}", self.model.len()));
         let new = CommandSubmission {
             id: id.clone(),
             module_id: module(of),
@@ -259,10 +259,10 @@ impl Harness {
     }
 
     /// A command and a lease to report with: a lease that was given, or with `stale` one that never was.
-    fn pick(&self, which: usize, stale: bool) -> Option<(usize, String)> {
+    fn pick(&self, which: usize, stale: bool) -> Option<(usize, LeaseId)> {
         if stale {
             let (index, _) = self.leases.get(which % self.leases.len().max(1))?;
-            return Some((*index, "invalid".to_owned()));
+            return Some((*index, "invalid".into()));
         }
         self.leases.iter().rev().nth(which % self.leases.len().max(1)).cloned()
     }
@@ -309,7 +309,7 @@ impl Harness {
         let report = CommandReport::new(command.id.clone(), lease.clone(), outcome);
         let result = self::report(&self.store, command.module, &report, self.now).await;
 
-        let is_repeated = command.lease.as_deref() == Some(&lease) && command.state == state;
+        let is_repeated = command.lease.as_ref() == Some(&lease) && command.state == state;
         if command.has_lease(&lease) {
             command.state = state;
         } else if !is_repeated {

@@ -265,7 +265,7 @@ impl Ledger {
                 };
                 let outcome = CommandOutcome::Succeeded { result: None };
                 let report = |lease| CommandReport::new(tracked.id.clone(), lease, outcome.clone());
-                for old in tracked.old_leases.iter().cloned().chain(["never-issued".to_owned()]) {
+                for old in tracked.old_leases.iter().cloned().chain(["never-issued".into()]) {
                     let refused = report_on_command(store, &module_ledger.id, &report(old), now).await;
                     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
                 }

@@ -14,8 +14,8 @@ use std::{
 
 use futures_util::future::join_all;
 use iotpi_core::{
-    ActionName, Command, CommandOutcome, CommandReport, CommandState, LeasedCommand, Manifest, ModuleId,
-    NewCommand, Reading, Sample, SeqNo, UserName,
+    ActionName, Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId, LeasedCommand,
+    Manifest, ModuleId, NewCommand, Reading, Sample, SeqNo, UserName,
 };
 use iotpi_hub::store::{CommandSubmission, Now, Result, Store, StoreError};
 use serde_json::{Map, Value, json};
@@ -47,7 +47,7 @@ pub enum Call {
     Finish(CommandReport),
     /// A report with an ended lease, which must be refused.
     FinishLate(CommandReport),
-    Cancel(String),
+    Cancel(CommandId),
     Register(Manifest),
     State(Map<String, Value>),
 }
@@ -80,7 +80,7 @@ fn numbered(reading: Reading, seq: u64) -> Reading {
 fn command_order(id: &ModuleId, count: u64) -> CommandSubmission {
     let params = json!({"level": count}).as_object().cloned().unwrap();
     CommandSubmission {
-        id: uuid::Uuid::from_u128(u128::from(count)).to_string(),
+        id: uuid::Uuid::from_u128(u128::from(count)).to_string().into(),
         module_id: id.clone(),
         command: NewCommand::new(ActionName::new("set").unwrap(), params),
         time_to_live: Duration::from_secs(86_400),
@@ -211,9 +211,9 @@ impl Ledger {
                     }
                 }
             }
-            Call::Finish(report) => module_ledger.tracked(&report.id).may_be(report.outcome.state()),
+            Call::Finish(report) => module_ledger.tracked(report.id.as_str()).may_be(report.outcome.state()),
             Call::FinishLate(_) => {}
-            Call::Cancel(id) => module_ledger.tracked(id).may_be(CommandState::Cancelled),
+            Call::Cancel(id) => module_ledger.tracked(id.as_str()).may_be(CommandState::Cancelled),
             Call::Register(manifest) => module_ledger.manifests.push(Some(manifest.clone())),
             Call::State(state) => module_ledger.states.push(Some(state.clone())),
         }
@@ -244,12 +244,14 @@ impl Ledger {
                     }
                 }
                 for LeasedCommand { command, lease, .. } in leased {
-                    let tracked = module_ledger.tracked(&command.id);
+                    let tracked = module_ledger.tracked(command.id.as_str());
                     tracked.set_state(CommandState::Leased);
                     tracked.lease = Some(lease);
                 }
             }
-            (_, Response::Command(command)) => module_ledger.tracked(&command.id).set_state(command.state),
+            (_, Response::Command(command)) => {
+                module_ledger.tracked(command.id.as_str()).set_state(command.state)
+            }
             (Call::Register(manifest), _) => module_ledger.manifests = vec![Some(manifest)],
             (Call::State(state), _) => module_ledger.states = vec![Some(state)],
             (call, response) => panic!("{call:?} returned {response:?}"),
@@ -316,7 +318,7 @@ impl ModuleLedger {
     }
 }
 
-fn report(tracked: &TrackedCommand, lease: String, failed: bool) -> CommandReport {
+fn report(tracked: &TrackedCommand, lease: LeaseId, failed: bool) -> CommandReport {
     let outcome = if failed {
         CommandOutcome::Failed { error: "stuck".to_owned() }
     } else {
