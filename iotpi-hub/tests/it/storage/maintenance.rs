@@ -410,9 +410,15 @@ impl Disk {
     /// Leaves this many bytes free.
     fn set_free_bytes(&self, free: u64) {
         let filler = self.0.path().join("filler");
-        let _ = std::fs::remove_file(&filler);
-        let length = self.free_bytes().saturating_sub(free);
-        std::fs::write(&filler, vec![0; usize::try_from(length).unwrap()]).unwrap();
+        loop {
+            let _ = std::fs::remove_file(&filler);
+            let length = self.free_bytes().saturating_sub(free);
+            match std::fs::write(&filler, vec![0; usize::try_from(length).unwrap()]) {
+                // The hub has written after the free space was read.
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {}
+                written => return written.unwrap(),
+            }
+        }
     }
 }
 
