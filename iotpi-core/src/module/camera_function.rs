@@ -33,7 +33,7 @@ impl<S> fmt::Debug for CameraFunction<S> {
 /// ```
 /// use iotpi_core::{CameraModule, CameraSpec, camera};
 ///
-/// let spec = CameraSpec { width: 640, height: 480, fps: 5.0 };
+/// let spec = CameraSpec::new(640, 480, 5.0);
 /// let module = CameraModule::new(camera(spec, async || Ok(tokio::fs::read("/run/camera/newest.jpg").await?)));
 /// ```
 ///
