@@ -39,6 +39,7 @@ pub use any_error::AnyError;
 pub use device::{Actuator, Camera, DeviceError, DeviceErrorKind, OnChannel, Sensor};
 pub use model::{
     camera::{CameraInfo, FrameReceipt, Latency, ViewerInfo, ViewerKind, WatchedCamera},
+    channel_filter::ChannelFilter,
     command::{
         Action, Command, CommandOutcome, CommandReport, CommandReportRecord, CommandState,
         DEFAULT_EXPIRES_IN_SECS, LeasedCommand, MAX_ERROR_LEN, NewCommand, StatusReceipt, StatusReport,
@@ -63,8 +64,8 @@ pub use model::{
     page::{MAX_PAGE_ITEMS, Page},
     protocol::ProtocolVersion,
     reading::{
-        Bucket, ChannelFilter, IncompatibleUnit, MAX_REASON_LEN, MAX_SEQ, Outcome, Quantity, Reading,
-        ReadingRecord, Sample, SeqNo, SeriesSpec, TimeSource,
+        Bucket, IncompatibleUnit, MAX_REASON_LEN, MAX_SEQ, Outcome, Quantity, Reading, ReadingRecord, Sample,
+        SeqNo, SeriesSpec, TimeSource,
     },
     recording::{
         Clip, FrameSelection, MAX_FRAME_TIMES, MAX_RECORDING_REASON, MAX_RECORDING_TRIGGERS, Recording,

@@ -32,6 +32,7 @@ use crate::{
     client::frame_publisher::FrameReceiver,
     model::{
         camera::{FrameReceipt, WatchedCamera},
+        channel_filter::ChannelFilter,
         command::{Command, LeasedCommand, NewCommand, StatusReceipt, StatusReport},
         command_id::CommandId,
         frame::Frame,
@@ -41,7 +42,7 @@ use crate::{
         new_reading::{NewReading, Stored},
         page::Page,
         protocol::ProtocolVersion,
-        reading::{Bucket, ChannelFilter, Reading},
+        reading::{Bucket, Reading},
     },
     time::Timestamp,
     uplink::UplinkError,

@@ -1,6 +1,7 @@
 //! The wire types. They are also the types that the hub stores and the client returns.
 
 pub(crate) mod camera;
+pub(crate) mod channel_filter;
 pub(crate) mod command;
 pub(crate) mod command_id;
 pub(crate) mod error;
