@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -181,7 +182,20 @@ impl Runner {
         module: impl Module + 'static,
         stop: CancellationToken,
     ) -> Result<(), RunError> {
-        let module = Box::new(module);
+        self.run_boxed(Box::new(module), stop).await
+    }
+
+    /// Neither generic nor inlined into the caller: a future of this size in `main` would be compiled once for
+    /// each kind of runtime, in every program.
+    fn run_boxed(
+        self,
+        module: Box<dyn Module>,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, Result<(), RunError>> {
+        Box::pin(self.run_to_end(module, stop))
+    }
+
+    async fn run_to_end(self, module: Box<dyn Module>, stop: CancellationToken) -> Result<(), RunError> {
         let manifest = module.manifest();
         let line = Arc::new(self.open_uplink().await?);
         // The module runs from the start, even while no hub answers: its readings are kept in the outbox.

@@ -1,18 +1,12 @@
 //! The command `iotpi-hub serve`.
 
-use std::{
-    io::{ErrorKind, IsTerminal},
-    net::SocketAddr,
-    os::unix::process::CommandExt as _,
-    time::Duration,
-};
+use std::{io::ErrorKind, net::SocketAddr, os::unix::process::CommandExt as _, time::Duration};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
 use iotpi_hub::{Config, Hub};
 use sd_notify::NotifyState;
 use tokio::{net::TcpListener, sync::oneshot};
-use tracing_subscriber::EnvFilter;
 
 use crate::{config::HubPaths, watchdog};
 
@@ -60,7 +54,7 @@ fn with_few_heaps() {
 /// Runs a hub until it is asked to stop.
 pub fn run(serve: &Serve) -> anyhow::Result<()> {
     with_few_heaps();
-    log();
+    iotpi_core::log::init();
     let config = serve.paths.config(serve.listen)?;
     let signal = watchdog::stop_signal().context("signals cannot be awaited")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -186,15 +180,4 @@ fn block_workers() {
             });
         }
     }
-}
-
-fn log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        // A log that cannot be written is no reason to exit.
-        .log_internal_errors(false)
-        .init();
 }

@@ -9,13 +9,12 @@ mod settings;
 mod stock;
 mod stop;
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use iotpi_core::{HubClient, Runner, SystemClock};
 use iotpi_hal::catalog::Setup;
-use tracing_subscriber::EnvFilter;
 
 use self::{settings::Settings, stock::Stock};
 
@@ -95,7 +94,7 @@ fn main() -> ExitCode {
 }
 
 fn start(run: &Run) -> anyhow::Result<()> {
-    log();
+    iotpi_core::log::init();
     let settings = Settings::read(&run.file)?;
     let url = settings.hub_url(run.hub.as_deref());
     let token = settings.token(run.token_file.as_deref(), std::env::var("IOTPI_TOKEN").ok())?;
@@ -119,15 +118,4 @@ fn start(run: &Run) -> anyhow::Result<()> {
     // A hanging device blocks its thread; the process does not wait for it.
     runtime.shutdown_background();
     ended
-}
-
-fn log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        // A log that cannot be written is no reason to exit.
-        .log_internal_errors(false)
-        .init();
 }
