@@ -1,53 +1,27 @@
 /** Live and recorded frames of cameras, in a real browser. */
-import { mkdir } from 'node:fs/promises';
-import type { Browser, Locator, Page } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
-import { openBrowser } from './browser.ts';
-import { createFirstAdmin } from './login.ts';
-import { type System, startSystem } from './system.ts';
+import type { Locator } from 'playwright-core';
+import { afterAll, describe, expect, test } from 'vitest';
+import { consoleErrors, page, system, useDashboard } from './support/dashboard.ts';
 
 const CAMERA = 'camera';
 const MOCK = process.env.IOTPI_DEMO === 'mock';
 
-let system: System;
-let browser: Browser;
-let page: Page;
-/** Errors in the browser's console. */
-const consoleErrors: string[] = [];
 /** The requested paths, and the number of binary WebSocket messages. */
 const requestedPaths: string[] = [];
 let frameCount = 0;
 let sockets = 0;
 
-beforeAll(async () => {
-  system = await startSystem();
-  browser = await openBrowser();
-  page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-  page.on('pageerror', (error) => consoleErrors.push(error.message));
-  page.on('console', (message) => {
-    if (message.type() === 'error') consoleErrors.push(message.text());
-  });
-  page.on('request', (request) => requestedPaths.push(new URL(request.url()).pathname));
-  page.on('websocket', (socket) => {
-    if (!socket.url().endsWith('/api/live')) return;
-    sockets += 1;
-    socket.on('framereceived', ({ payload }) => {
-      if (typeof payload !== 'string') frameCount += 1;
+useDashboard({
+  prepare: () => {
+    page.on('request', (request) => requestedPaths.push(new URL(request.url()).pathname));
+    page.on('websocket', (socket) => {
+      if (!socket.url().endsWith('/api/live')) return;
+      sockets += 1;
+      socket.on('framereceived', ({ payload }) => {
+        if (typeof payload !== 'string') frameCount += 1;
+      });
     });
-  });
-  await createFirstAdmin(page, system);
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await system?.stop();
-});
-
-beforeEach(() => {
-  onTestFailed(async ({ task }) => {
-    await mkdir('test-results', { recursive: true });
-    await page.screenshot({ path: `test-results/${task.name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
-  });
+  }
 });
 
 const attribute = (locator: Locator, name: string) => async () => locator.getAttribute(name);
@@ -209,7 +183,7 @@ describe('recording', () => {
   });
 });
 
-// The mock has no modules that could be freezeProcess.
+// The mock has no modules that could be frozen.
 describe.skipIf(MOCK)('a camera that sends nothing', () => {
   let resume = () => {};
   afterAll(() => resume());

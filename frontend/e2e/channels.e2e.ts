@@ -1,10 +1,6 @@
 /** A module with several sensors of one type, in a real browser with a real hub: each channel is a series. */
-import { mkdir } from 'node:fs/promises';
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
-import { openBrowser } from './browser.ts';
-import { createFirstAdmin } from './login.ts';
-import { type System, startSystem } from './system.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { page, send as sendTo, system, useDashboard } from './support/dashboard.ts';
 
 const MODULE = 'boiler';
 /**
@@ -20,21 +16,11 @@ const SENSORS = [
 const DAY_COUNT = 6;
 const LOST = 7;
 
-let system: System;
-let browser: Browser;
-let page: Page;
 let now: number;
 /** The token of the module. */
 let token: string;
 
-async function send(method: 'POST' | 'PUT', path: string, body: unknown): Promise<void> {
-  const response = await fetch(system.url + path, {
-    method,
-    headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
-    body: JSON.stringify(body)
-  });
-  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
-}
+const send = (method: 'POST' | 'PUT', path: string, body: unknown) => sendTo(method, path, body, token);
 
 /** Makes a token for the module, as the admin of the page. */
 const makeToken = (): Promise<string> =>
@@ -55,11 +41,9 @@ const times = (count: number): number[] => [
 
 // The mock stores no readings.
 describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a module with three temperatures', () => {
+  useDashboard();
+
   beforeAll(async () => {
-    system = await startSystem();
-    browser = await openBrowser();
-    page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-    await createFirstAdmin(page, system);
     token = await makeToken();
     now = Math.floor(Date.now() / 1000);
     const unit = 'celsius';
@@ -83,18 +67,6 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a module with three temperat
     });
     // The page gets the readings as a new page does, not as events.
     await page.reload();
-  });
-
-  afterAll(async () => {
-    await browser?.close();
-    await system?.stop();
-  });
-
-  beforeEach(() => {
-    onTestFailed(async ({ task }) => {
-      await mkdir('test-results', { recursive: true });
-      await page.screenshot({ path: `test-results/${task.name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
-    });
   });
 
   const tiles = () => page.locator(`[data-widget=sensor][data-module=${MODULE}]`);

@@ -1,11 +1,8 @@
 /** Charts of a hub with a year of history: their points, their labels, and the value under the pointer. */
-import { mkdir } from 'node:fs/promises';
-import type { Browser, CDPSession, Page } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
-import { openBrowser } from './browser.ts';
-import { type Label, labelsOf, recordLabels } from './labels.ts';
-import { createFirstAdmin } from './login.ts';
-import { type System, startSystem } from './system.ts';
+import type { CDPSession } from 'playwright-core';
+import { describe, expect, test } from 'vitest';
+import { type Label, labelsOf, recordLabels } from './support/labels.ts';
+import { page, send, useDashboard } from './support/dashboard.ts';
 
 const HOUR = 3600;
 const DAY = 24 * HOUR;
@@ -16,9 +13,6 @@ const MAX_READINGS = 1000;
 /** As a fraction of the plot of a tile. */
 const WIDTH_OF_LABEL = 0.25;
 
-let system: System;
-let browser: Browser;
-let page: Page;
 let devTools: CDPSession;
 let now: number;
 
@@ -38,38 +32,19 @@ async function record(all: readonly number[]): Promise<void> {
     const readings = all
       .slice(first, first + MAX_READINGS)
       .map((timestamp) => ({ module_id: MODULE, unit: 'celsius', timestamp, value: valueAt(timestamp) }));
-    const response = await fetch(`${system.url}/api/sensors/${TYPE}`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(readings)
-    });
-    if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+    await send('POST', `/api/sensors/${TYPE}`, readings);
   }
 }
 
 // The mock stores no readings.
 describe.skipIf(process.env.IOTPI_DEMO === 'mock')('charts of a hub with a year of history', () => {
-  beforeAll(async () => {
-    system = await startSystem();
-    now = Math.floor(Date.now() / 1000);
-    await record(times());
-    browser = await openBrowser();
-    page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-    devTools = await page.context().newCDPSession(page);
-    await recordLabels(page);
-    await createFirstAdmin(page, system);
-  });
-
-  afterAll(async () => {
-    await browser?.close();
-    await system?.stop();
-  });
-
-  beforeEach(() => {
-    onTestFailed(async ({ task }) => {
-      await mkdir('test-results', { recursive: true });
-      await page.screenshot({ path: `test-results/${task.name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
-    });
+  useDashboard({
+    prepare: async () => {
+      now = Math.floor(Date.now() / 1000);
+      await record(times());
+      devTools = await page.context().newCDPSession(page);
+      await recordLabels(page);
+    }
   });
 
   const tile = () => page.locator(`[data-widget=sensor][data-module=${MODULE}]`);
@@ -171,13 +146,8 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('charts of a hub with a year 
   });
 
   test('a value from a clock that is ahead shows by how much, and is not shown as new', async () => {
-    const body = { module_id: 'hasty', value: 21, unit: 'celsius', timestamp: Date.now() / 1000 + 120 };
-    const response = await fetch(`${system.url}/api/sensors/temperature`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body)
-    });
-    expect(response.status).toBe(200);
+    const reading = { module_id: 'hasty', value: 21, unit: 'celsius', timestamp: Date.now() / 1000 + 120 };
+    await send('POST', '/api/sensors/temperature', reading);
 
     const age = page.locator('[data-widget=sensor][data-module=hasty] [data-age]');
     await age.getByText(/^(2|1) min ahead$/).waitFor();

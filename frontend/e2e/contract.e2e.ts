@@ -16,8 +16,8 @@ import { type SeriesId, seriesKey, seriesOf } from '../src/lib/api/series-id';
 import type { Bucket, Reading } from '../src/lib/api/types';
 import { SPANS } from '../src/lib/live/spans';
 import { readFrame } from '../src/lib/live/frame';
-import { NAME, PASSWORD } from './login.ts';
-import { type System, startSystem } from './system.ts';
+import { NAME, PASSWORD } from './support/login.ts';
+import { type System, startSystem } from './support/system.ts';
 
 const HOUR = 3600;
 const DAY = 24 * HOUR;

@@ -1,40 +1,12 @@
 /** The first visit to a new hub, in a real browser. */
-import { mkdir } from 'node:fs/promises';
-import type { Browser, Locator, Page } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
-import { openBrowser } from './browser.ts';
-import { NAME, PASSWORD } from './login.ts';
-import { type System, startSystem } from './system.ts';
+import type { Locator } from 'playwright-core';
+import { describe, expect, test } from 'vitest';
+import { NAME, PASSWORD, logIn } from './support/login.ts';
+import { consoleErrors, page, system, useDashboard } from './support/dashboard.ts';
 
 const STOP_MS = 10_000;
 
-let system: System;
-let browser: Browser;
-let page: Page;
-/** Errors in the browser's console. */
-const consoleErrors: string[] = [];
-
-beforeAll(async () => {
-  system = await startSystem();
-  browser = await openBrowser();
-  page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-  page.on('pageerror', (error) => consoleErrors.push(error.message));
-  page.on('console', (message) => {
-    if (message.type() === 'error') consoleErrors.push(message.text());
-  });
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await system?.stop();
-});
-
-beforeEach(() => {
-  onTestFailed(async ({ task }) => {
-    await mkdir('test-results', { recursive: true });
-    await page.screenshot({ path: `test-results/${task.name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
-  });
-});
+useDashboard({ logIn: false });
 
 const lamp = () => page.locator('[data-widget=lamp][data-module=led]');
 const temperature = () =>
@@ -300,9 +272,7 @@ describe('a user who logs out', () => {
   });
 
   test('logs in again with name and password', async () => {
-    await page.getByLabel('Name').fill(NAME);
-    await page.getByLabel('Password').fill(PASSWORD);
-    await page.getByRole('button', { name: 'Log in' }).click();
+    await logIn(page);
 
     await live();
     await temperature().waitFor();

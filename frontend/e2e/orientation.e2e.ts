@@ -1,10 +1,7 @@
 /** Frames of rotated and mirrored cameras: each is shown like an `<img>` of the same file. */
-import { mkdir } from 'node:fs/promises';
-import type { Browser, Locator, Page } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
-import { openBrowser } from './browser.ts';
-import { createFirstAdmin } from './login.ts';
-import { type System, startSystem } from './system.ts';
+import type { Locator } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { page, system, useDashboard } from './support/dashboard.ts';
 
 const ORIENTATIONS = [1, 2, 3, 4, 5, 6, 7, 8];
 /** Often enough that the hub does not consider a camera lost. */
@@ -30,9 +27,6 @@ function withOrientation(jpeg: Buffer, orientation: number, littleEndian: boolea
   return Buffer.concat([jpeg.subarray(0, 2), head, Buffer.from('Exif\0\0'), tiff, jpeg.subarray(2)]);
 }
 
-let system: System;
-let browser: Browser;
-let page: Page;
 let posting: ReturnType<typeof setInterval> | undefined;
 let files: Map<number, Buffer>;
 
@@ -120,11 +114,9 @@ function appearanceIn(image: Buffer, type: string, parts: (Box | null)[] = [null
 
 // The mock accepts no frames.
 describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a frame with an orientation', () => {
+  useDashboard({ viewport: { width: 1400, height: 1000 } });
+
   beforeAll(async () => {
-    system = await startSystem();
-    browser = await openBrowser();
-    page = await browser.newPage({ viewport: { width: 1400, height: 1000 } });
-    await createFirstAdmin(page, system);
     const upright = await fourColours();
     files = new Map(ORIENTATIONS.map((one) => [one, withOrientation(upright, one, one % 2 === 0)]));
     const postAll = () => Promise.all([...files].map(([one, jpeg]) => post(idOf(one), jpeg)));
@@ -132,18 +124,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a frame with an orientation'
     posting = setInterval(() => void postAll().catch(() => {}), POST_MS);
   });
 
-  afterAll(async () => {
-    clearInterval(posting);
-    await browser?.close();
-    await system?.stop();
-  });
-
-  beforeEach(() => {
-    onTestFailed(async ({ task }) => {
-      await mkdir('test-results', { recursive: true });
-      await page.screenshot({ path: `test-results/${task.name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
-    });
-  });
+  afterAll(() => clearInterval(posting));
 
   const fileOf = (orientation: number) => files.get(orientation) as Buffer;
   const live = (orientation: number) => page.getByRole('img', { name: `Live view of ${idOf(orientation)}` });

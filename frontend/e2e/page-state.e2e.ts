@@ -2,38 +2,18 @@
  * The pages show the actual state of modules and cameras, on screens of every width, in a real browser with a
  * real hub.
  */
-import { mkdir } from 'node:fs/promises';
-import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
-import { openBrowser } from './browser.ts';
-import { createFirstAdmin } from './login.ts';
-import { type System, startSystem } from './system.ts';
+import { browser, page, system, useDashboard } from './support/dashboard.ts';
 
 /** The longest id that the hub accepts, without a position for a line break. */
 const LONG = 'greenhouse'.repeat(7).slice(0, 64);
 
-// The mock has no modules that could be freezeProcess, and records nothing.
+// The mock has no modules that could be frozen, and records nothing.
 describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
-  let system: System;
-  let browser: Browser;
-  let page: Page;
-
-  beforeAll(async () => {
-    system = await startSystem();
-    browser = await openBrowser();
-    page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-    await createFirstAdmin(page, system);
-  });
-
-  afterAll(async () => {
-    await browser?.close();
-    await system?.stop();
-  });
+  useDashboard();
 
   beforeEach(() => {
-    onTestFailed(async ({ task }) => {
-      await mkdir('test-results', { recursive: true });
-      await page.screenshot({ path: `test-results/${task.name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
+    onTestFailed(async () => {
       // Whether the hub or the page was wrong.
       const modules = await page.evaluate(async () => (await fetch('/api/modules')).text());
       console.error(`the hub's modules at ${new Date().toISOString()}: ${modules}`);
@@ -197,7 +177,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
   describe('a lamp whose module went offline', () => {
     const lamp = () => page.locator('[data-widget=lamp][data-module=led]');
     /**
-     * A freezeProcess module is offline once its open request for commands has ended (25 s) and three reports are
+     * A frozen module is offline once its open request for commands has ended (25 s) and three reports are
      * missing.
      */
     const OFFLINE_MS = 75_000;

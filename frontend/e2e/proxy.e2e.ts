@@ -1,9 +1,10 @@
 /** The dashboard behind nginx, in common configurations. */
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openBrowser } from './browser.ts';
-import { type Hub, PASSWORD, startHub } from './hub.ts';
-import { type Proxy, startNginx } from './nginx.ts';
+import { openBrowser } from './support/browser.ts';
+import { type Hub, startHub } from './support/hub.ts';
+import { logIn } from './support/login.ts';
+import { type Proxy, startNginx } from './support/nginx.ts';
 
 /** The directives to pass WebSockets on, and the browser's own Host. */
 const UPGRADE =
@@ -45,12 +46,6 @@ async function open(url: string): Promise<{ page: Page; failed: string[] }> {
   page.on('pageerror', (error) => failed.push(error.message));
   await page.goto(url);
   return { page, failed };
-}
-
-async function logIn(page: Page): Promise<void> {
-  await page.getByLabel('Name').fill('anna');
-  await page.getByLabel('Password').fill(PASSWORD);
-  await page.getByRole('button', { name: 'Log in' }).click();
 }
 
 test.each([

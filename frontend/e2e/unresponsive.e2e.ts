@@ -1,39 +1,16 @@
 /** A hub or a camera that hangs: how soon the page shows it, and how it recovers. */
-import { mkdir } from 'node:fs/promises';
-import type { Browser, Locator, Page } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
-import { openBrowser } from './browser.ts';
-import { createFirstAdmin } from './login.ts';
-import { type System, startSystem } from './system.ts';
+import type { Locator } from 'playwright-core';
+import { afterAll, describe, expect, test } from 'vitest';
+import { page, system, useDashboard } from './support/dashboard.ts';
 
 const SECONDS = 1000;
 
-let system: System;
-let browser: Browser;
-let page: Page;
 let resume = () => {};
 
-// The mock has no processes that could be freezeProcess.
+// The mock has no processes that could be frozen.
 describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
-  beforeAll(async () => {
-    system = await startSystem();
-    browser = await openBrowser();
-    page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-    await createFirstAdmin(page, system);
-  });
-
-  afterAll(async () => {
-    resume();
-    await browser?.close();
-    await system?.stop();
-  });
-
-  beforeEach(() => {
-    onTestFailed(async ({ task }) => {
-      await mkdir('test-results', { recursive: true });
-      await page.screenshot({ path: `test-results/${task.name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
-    });
-  });
+  useDashboard();
+  afterAll(() => resume());
 
   /** Goes to a page and waits for it: elements of the previous page must not be taken for its own. */
   async function open(name: string): Promise<void> {
@@ -56,7 +33,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
     resume = () => {};
   }
 
-  describe('with a freezeProcess camera', () => {
+  describe('with a frozen camera', () => {
     test('marks its frame as old before the hub reports the camera as lost', async () => {
       await open('Cameras');
       await badge('live').waitFor();
@@ -82,7 +59,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
   describe.each([
     { where: 'the dashboard', name: 'Dashboard' },
     { where: 'the camera wall', name: 'Cameras' }
-  ])('on $where, with a freezeProcess hub', ({ name }) => {
+  ])('on $where, with a frozen hub', ({ name }) => {
     test('marks the frame as old, and then the connection as unresponsive', async () => {
       await open(name);
       await badge('live').waitFor();
@@ -123,7 +100,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
     });
   });
 
-  describe('without a camera in view, with a freezeProcess hub', () => {
+  describe('without a camera in view, with a frozen hub', () => {
     test('probes after eight seconds, and reports it', async () => {
       await open('Modules');
       await page.locator('article[data-module=led]').waitFor();

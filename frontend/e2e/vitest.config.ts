@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
-  resolve: { alias: { '$app/paths': new URL('origin.ts', import.meta.url).pathname } },
+  resolve: { alias: { '$app/paths': new URL('support/origin.ts', import.meta.url).pathname } },
   test: {
     include: ['e2e/**/*.e2e.ts'],
     root: new URL('..', import.meta.url).pathname,

@@ -13,3 +13,10 @@ export async function createFirstAdmin(page: Page, system: System): Promise<void
   await page.getByRole('button', { name: 'Create account' }).click();
   await page.locator('[data-live=live]').waitFor();
 }
+
+/** Fills in the login form. */
+export async function logIn(page: Page): Promise<void> {
+  await page.getByLabel('Name').fill(NAME);
+  await page.getByLabel('Password').fill(PASSWORD);
+  await page.getByRole('button', { name: 'Log in' }).click();
+}

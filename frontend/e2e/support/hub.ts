@@ -4,15 +4,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-
-export const PASSWORD = 'correct horse battery';
+import { NAME, PASSWORD } from './login.ts';
 
 export interface Hub {
   url: string;
   stop: () => Promise<void>;
 }
 
-/** Starts the `iotpi-hub` beside the demo that `IOTPI_DEMO` names, with these settings and the admin anna. */
+/** Starts the `iotpi-hub` beside the demo that `IOTPI_DEMO` names, with these settings and an admin (`logIn`). */
 export async function startHub(settings: string): Promise<Hub> {
   const demo = process.env.IOTPI_DEMO;
   if (!demo || demo === 'mock') throw new Error('IOTPI_DEMO has to name the iotpi-demo binary');
@@ -20,7 +19,7 @@ export async function startHub(settings: string): Promise<Hub> {
   const data = await mkdtemp(join(tmpdir(), 'iotpi-hub-'));
   const config = join(data, 'hub.toml');
   await writeFile(config, `${settings}\n`);
-  const result = spawnSync(binary, ['user', 'add', '--role', 'admin', '--password-stdin', 'anna', '--data', data], {
+  const result = spawnSync(binary, ['user', 'add', '--role', 'admin', '--password-stdin', NAME, '--data', data], {
     input: PASSWORD,
     encoding: 'utf8'
   });
