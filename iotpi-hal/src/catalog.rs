@@ -1,6 +1,6 @@
 //! The catalog: the table of all drivers, and the functions that open a device from a table of settings.
 //!
-//! A new device needs a driver, a simulated device and one entry here. Settings are plain tables, as a program
+//! A new device needs a driver, a simulated device and one entry in the file of its kind. Settings are plain tables, as a program
 //! reads them from TOML or JSON; unknown keys are an error.
 //!
 //! ```
@@ -157,129 +157,17 @@ pub struct CatalogEntry {
 }
 
 /// The entries of this build.
-pub static CATALOG: &[CatalogEntry] = &[
-    CatalogEntry {
-        name: "bme280",
-        title: "Bosch BME280: temperature, humidity and pressure",
-        offers: &["temperature", "humidity", "pressure"],
-        connects: "I2C, 0x76 or 0x77",
-        buses: &[Bus::Sim, Bus::Linux, Bus::Pi],
-        example: "bus = \"sim\"\ni2c = \"/dev/i2c-1\"\naddress = 0x76",
-        readme: "reference-app/modules/temperature/README.md",
-        open: sensors::bme280,
-    },
-    CatalogEntry {
-        name: "bmp280",
-        title: "Bosch BMP280: temperature and pressure",
-        offers: &["temperature", "pressure"],
-        connects: "I2C, 0x76 or 0x77",
-        buses: &[Bus::Sim, Bus::Linux, Bus::Pi],
-        example: "bus = \"sim\"\ni2c = \"/dev/i2c-1\"\naddress = 0x77",
-        readme: "reference-app/modules/temperature/README.md",
-        open: sensors::bmp280,
-    },
-    CatalogEntry {
-        name: "ds18b20",
-        title: "Maxim DS18B20 thermometer",
-        offers: &["temperature"],
-        connects: "1-Wire, BCM 4 by default",
-        buses: &[Bus::Sim, Bus::Linux],
-        example: "bus = \"sim\"",
-        readme: "reference-app/modules/temperature/README.md",
-        open: sensors::ds18b20,
-    },
-    CatalogEntry {
-        name: "led",
-        title: "A lamp on a pin, with brightness",
-        offers: &["set", "blink"],
-        connects: "any pin; BCM 12, 13, 18 or 19 for hardware PWM",
-        buses: &[Bus::Sim, Bus::Linux, Bus::Pi],
-        example: "bus = \"sim\"\npin = 17",
-        readme: "reference-app/modules/led/README.md",
-        open: actuators::led,
-    },
-    CatalogEntry {
-        name: "motion",
-        title: "Passive infrared motion sensor",
-        offers: &["motion"],
-        connects: "any pin",
-        buses: &[Bus::Sim, Bus::Linux, Bus::Pi],
-        example: "bus = \"sim\"\npin = 23\nhold_secs = 2.0",
-        readme: "reference-app/modules/motion/README.md",
-        open: sensors::motion,
-    },
-    CatalogEntry {
-        name: "system",
-        title: "This machine: processor temperature, load, memory, disk, uptime, throttling",
-        offers: &["cpu-temperature", "load", "memory-used", "disk-used", "uptime", "throttled"],
-        connects: "nothing: real values on every bus",
-        buses: &[],
-        example: "",
-        readme: "reference-app/modules/system/README.md",
-        open: sensors::system,
-    },
+pub fn entries() -> impl Iterator<Item = &'static CatalogEntry> {
+    let entries = sensors::ENTRIES.iter().chain(actuators::ENTRIES);
     #[cfg(feature = "camera")]
-    CatalogEntry {
-        name: "testcard",
-        title: "Moving test card with the time painted in",
-        offers: &[],
-        connects: "nothing",
-        buses: &[],
-        example: "width = 640\nheight = 480\nfps = 12",
-        readme: "reference-app/modules/camera/README.md",
-        open: cameras::testcard,
-    },
-    #[cfg(feature = "camera")]
-    CatalogEntry {
-        name: "replay",
-        title: "Recorded pictures: a folder of JPEG files, or an MJPEG file",
-        offers: &[],
-        connects: "a path",
-        buses: &[],
-        example: "path = \"pictures\"\nfps = 12",
-        readme: "reference-app/modules/camera/README.md",
-        open: cameras::replay,
-    },
-    #[cfg(feature = "camera")]
-    CatalogEntry {
-        name: "rpicam",
-        title: "Pi camera module, through rpicam-vid",
-        offers: &[],
-        connects: "the camera connector (CSI)",
-        buses: &[Bus::Sim, Bus::Linux],
-        example: "bus = \"sim\"\ncamera = 0\nwidth = 640\nheight = 480\nfps = 15",
-        readme: "reference-app/modules/camera/README.md",
-        open: cameras::rpicam,
-    },
-    #[cfg(feature = "v4l")]
-    CatalogEntry {
-        name: "v4l",
-        title: "V4L2 camera: USB, or a Pi camera with a V4L2 driver",
-        offers: &[],
-        connects: "/dev/video0",
-        buses: &[Bus::Sim, Bus::Linux],
-        example: "bus = \"sim\"\ndevice = \"/dev/video0\"\nwidth = 640\nheight = 480\nfps = 15",
-        readme: "reference-app/modules/camera/README.md",
-        open: cameras::v4l,
-    },
-    #[cfg(feature = "v4l")]
-    CatalogEntry {
-        name: "v4l-controls",
-        title: "Brightness, exposure, focus... of a V4L2 camera, while it is watched",
-        offers: &["set"],
-        connects: "/dev/video0",
-        // Only a kernel with the camera can test it: `make test-vm` does.
-        buses: &[],
-        example: "device = \"/dev/video0\"",
-        readme: "reference-app/modules/camera/README.md",
-        open: cameras::v4l_controls,
-    },
-];
+    let entries = entries.chain(cameras::ENTRIES);
+    entries
+}
 
 /// Finds the entry of a driver.
 #[must_use]
 pub fn find(driver: &str) -> Option<&'static CatalogEntry> {
-    CATALOG.iter().find(|entry| entry.name == driver)
+    entries().find(|entry| entry.name == driver)
 }
 
 /// Opens a device by its driver's name and its settings, an object.
@@ -308,7 +196,7 @@ impl CatalogEntry {
 }
 
 fn names() -> String {
-    CATALOG.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
+    entries().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
 }
 
 /// The error of an opening function, which does not know the name of its driver.

@@ -12,7 +12,7 @@ use iotpi_core::{
 use iotpi_hal::{
     bus::Bus,
     camera::testcard::TestCard,
-    catalog::{self, CATALOG, CatalogEntry, Device, OpenError, Setup},
+    catalog::{self, CatalogEntry, Device, OpenError, Setup},
     drivers::led::Led,
     sim::{Fault, SimPin, Weather, World},
     testing::{SensorContract, check_actuator},
@@ -93,7 +93,7 @@ async fn perform(actuator: &mut dyn Actuator, name: &str, params: Value) -> Resu
 async fn every_entry_opens_and_offers_the_listed_quantities_and_actions() {
     let test = TestWorld::new();
 
-    for entry in CATALOG {
+    for entry in catalog::entries() {
         let offered: Vec<String> = match test.open(entry) {
             Device::Sensor(mut sensor) => {
                 values(&mut *sensor).await.unwrap();
@@ -121,7 +121,7 @@ async fn every_entry_opens_and_offers_the_listed_quantities_and_actions() {
 fn simulated() -> impl Iterator<Item = &'static CatalogEntry> {
     let has_sim =
         |entry: &&CatalogEntry| entry.buses.contains(&Bus::Sim) && !["rpicam", "v4l"].contains(&entry.name);
-    CATALOG.iter().filter(has_sim)
+    catalog::entries().filter(has_sim)
 }
 
 /// The range of a quantity in the simulated world, with the resolution of the coarsest chip.
@@ -215,7 +215,7 @@ async fn a_module_records_values_in_spite_of_a_failed_transfer() {
 async fn every_actuator_can_be_made_safe_twice() {
     let test = TestWorld::new();
 
-    for entry in CATALOG.iter().filter(|entry| entry.buses.contains(&Bus::Sim)) {
+    for entry in catalog::entries().filter(|entry| entry.buses.contains(&Bus::Sim)) {
         let Device::Actuator(mut actuator) = test.open(entry) else { continue };
         perform(&mut *actuator, "set", json!({"brightness": 40})).await.unwrap();
 
@@ -295,13 +295,13 @@ fn a_module_reads_its_settings_from_one_table() {
 
 #[test]
 fn driver_names_are_unique_and_every_example_is_complete() {
-    let mut names: Vec<_> = CATALOG.iter().map(|entry| entry.name).collect();
+    let mut names: Vec<_> = catalog::entries().map(|entry| entry.name).collect();
     names.sort_unstable();
     let count = names.len();
     names.dedup();
 
     assert_eq!(names.len(), count);
-    assert!(CATALOG.iter().all(|e| e.buses.is_empty() || e.example.contains("bus = \"sim\"")));
+    assert!(catalog::entries().all(|e| e.buses.is_empty() || e.example.contains("bus = \"sim\"")));
 }
 
 #[test]

@@ -10,8 +10,19 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Device, Failure, Setup, not_built, read};
+use super::{CatalogEntry, Device, Failure, Setup, not_built, read};
 use crate::{bus::Bus, drivers::led::Led};
+
+pub(super) static ENTRIES: &[CatalogEntry] = &[CatalogEntry {
+    name: "led",
+    title: "A lamp on a pin, with brightness",
+    offers: &["set", "blink"],
+    connects: "any pin; BCM 12, 13, 18 or 19 for hardware PWM",
+    buses: &[Bus::Sim, Bus::Linux, Bus::Pi],
+    example: "bus = \"sim\"\npin = 17",
+    readme: "reference-app/modules/led/README.md",
+    open: led,
+}];
 
 /// Settings of `led`.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,7 +42,7 @@ pub struct LedSettings {
     pub chip: Option<PathBuf>,
 }
 
-pub(super) fn led(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+fn led(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let LedSettings { bus, pin, pwm_channel, chip } = read(settings)?;
     match bus {
         #[cfg(feature = "sim")]

@@ -6,7 +6,7 @@ use iotpi_core::CameraSpec;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Device, Failure, Setup, read};
+use super::{CatalogEntry, Device, Failure, Setup, read};
 #[cfg(feature = "v4l")]
 use crate::camera::v4l::{ControlActuator, Controls, V4l, V4lConfig};
 use crate::{
@@ -17,6 +17,62 @@ use crate::{
         testcard::TestCard,
     },
 };
+
+pub(super) static ENTRIES: &[CatalogEntry] = &[
+    CatalogEntry {
+        name: "testcard",
+        title: "Moving test card with the time painted in",
+        offers: &[],
+        connects: "nothing",
+        buses: &[],
+        example: "width = 640\nheight = 480\nfps = 12",
+        readme: "reference-app/modules/camera/README.md",
+        open: testcard,
+    },
+    CatalogEntry {
+        name: "replay",
+        title: "Recorded pictures: a folder of JPEG files, or an MJPEG file",
+        offers: &[],
+        connects: "a path",
+        buses: &[],
+        example: "path = \"pictures\"\nfps = 12",
+        readme: "reference-app/modules/camera/README.md",
+        open: replay,
+    },
+    CatalogEntry {
+        name: "rpicam",
+        title: "Pi camera module, through rpicam-vid",
+        offers: &[],
+        connects: "the camera connector (CSI)",
+        buses: &[Bus::Sim, Bus::Linux],
+        example: "bus = \"sim\"\ncamera = 0\nwidth = 640\nheight = 480\nfps = 15",
+        readme: "reference-app/modules/camera/README.md",
+        open: rpicam,
+    },
+    #[cfg(feature = "v4l")]
+    CatalogEntry {
+        name: "v4l",
+        title: "V4L2 camera: USB, or a Pi camera with a V4L2 driver",
+        offers: &[],
+        connects: "/dev/video0",
+        buses: &[Bus::Sim, Bus::Linux],
+        example: "bus = \"sim\"\ndevice = \"/dev/video0\"\nwidth = 640\nheight = 480\nfps = 15",
+        readme: "reference-app/modules/camera/README.md",
+        open: v4l,
+    },
+    #[cfg(feature = "v4l")]
+    CatalogEntry {
+        name: "v4l-controls",
+        title: "Brightness, exposure, focus... of a V4L2 camera, while it is watched",
+        offers: &["set"],
+        connects: "/dev/video0",
+        // Only a kernel with the camera can test it: `make test-vm` does.
+        buses: &[],
+        example: "device = \"/dev/video0\"",
+        readme: "reference-app/modules/camera/README.md",
+        open: v4l_controls,
+    },
+];
 
 /// Settings of `testcard`.
 #[derive(Debug, Clone, Deserialize)]
@@ -135,18 +191,18 @@ impl Default for V4lControlsSettings {
     }
 }
 
-pub(super) fn testcard(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+fn testcard(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let TestCardSettings { width, height, fps } = read(settings)?;
     let spec = CameraSpec::new(width, height, fps);
     Ok(Device::Camera(Box::new(TestCard::new(spec, setup.clock.clone())?)))
 }
 
-pub(super) fn replay(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+fn replay(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let ReplaySettings { path, fps } = read(settings)?;
     Ok(Device::Camera(Box::new(Replay::open(&path, fps, setup.clock.clone())?)))
 }
 
-pub(super) fn rpicam(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+fn rpicam(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let settings: RpicamSettings = read(settings)?;
     let turned = match settings.rotation {
         0 => false,
@@ -177,7 +233,7 @@ pub(super) fn rpicam(settings: Value, setup: &Setup) -> Result<Device, Failure> 
 }
 
 #[cfg(feature = "v4l")]
-pub(super) fn v4l(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+fn v4l(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let V4lSettings { bus, device, width, height, fps, controls } = read(settings)?;
     let clock = setup.clock.clone();
     match bus {
@@ -194,7 +250,7 @@ pub(super) fn v4l(settings: Value, setup: &Setup) -> Result<Device, Failure> {
 }
 
 #[cfg(feature = "v4l")]
-pub(super) fn v4l_controls(settings: Value, _: &Setup) -> Result<Device, Failure> {
+fn v4l_controls(settings: Value, _: &Setup) -> Result<Device, Failure> {
     let V4lControlsSettings { device } = read(settings)?;
     Ok(Device::Actuator(Box::new(ControlActuator::new(device))))
 }

@@ -11,7 +11,7 @@ use iotpi_core::DeviceError;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Device, Failure, Setup, not_built, read, wrong};
+use super::{CatalogEntry, Device, Failure, Setup, not_built, read, wrong};
 use crate::{
     blocking::Blocking,
     bus::Bus,
@@ -25,6 +25,59 @@ use crate::{
 };
 #[cfg(any(feature = "linux", feature = "pi"))]
 use crate::{bus::SystemDelay, drivers::bme280::Bme280};
+
+pub(super) static ENTRIES: &[CatalogEntry] = &[
+    CatalogEntry {
+        name: "bme280",
+        title: "Bosch BME280: temperature, humidity and pressure",
+        offers: &["temperature", "humidity", "pressure"],
+        connects: "I2C, 0x76 or 0x77",
+        buses: &[Bus::Sim, Bus::Linux, Bus::Pi],
+        example: "bus = \"sim\"\ni2c = \"/dev/i2c-1\"\naddress = 0x76",
+        readme: "reference-app/modules/temperature/README.md",
+        open: bme280,
+    },
+    CatalogEntry {
+        name: "bmp280",
+        title: "Bosch BMP280: temperature and pressure",
+        offers: &["temperature", "pressure"],
+        connects: "I2C, 0x76 or 0x77",
+        buses: &[Bus::Sim, Bus::Linux, Bus::Pi],
+        example: "bus = \"sim\"\ni2c = \"/dev/i2c-1\"\naddress = 0x77",
+        readme: "reference-app/modules/temperature/README.md",
+        open: bmp280,
+    },
+    CatalogEntry {
+        name: "ds18b20",
+        title: "Maxim DS18B20 thermometer",
+        offers: &["temperature"],
+        connects: "1-Wire, BCM 4 by default",
+        buses: &[Bus::Sim, Bus::Linux],
+        example: "bus = \"sim\"",
+        readme: "reference-app/modules/temperature/README.md",
+        open: ds18b20,
+    },
+    CatalogEntry {
+        name: "motion",
+        title: "Passive infrared motion sensor",
+        offers: &["motion"],
+        connects: "any pin",
+        buses: &[Bus::Sim, Bus::Linux, Bus::Pi],
+        example: "bus = \"sim\"\npin = 23\nhold_secs = 2.0",
+        readme: "reference-app/modules/motion/README.md",
+        open: motion,
+    },
+    CatalogEntry {
+        name: "system",
+        title: "This machine: processor temperature, load, memory, disk, uptime, throttling",
+        offers: &["cpu-temperature", "load", "memory-used", "disk-used", "uptime", "throttled"],
+        connects: "nothing: real values on every bus",
+        buses: &[],
+        example: "",
+        readme: "reference-app/modules/system/README.md",
+        open: system,
+    },
+];
 
 /// Settings of `bme280` and `bmp280`.
 #[derive(Debug, Clone, Deserialize)]
@@ -101,11 +154,11 @@ fn sensor(driver: impl BlockingSensor) -> Device {
     Device::Sensor(Box::new(Blocking::new(driver)))
 }
 
-pub(super) fn bme280(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+fn bme280(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     open_bme280(settings, setup, Chip::Bme280)
 }
 
-pub(super) fn bmp280(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+fn bmp280(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     open_bme280(settings, setup, Chip::Bmp280)
 }
 
@@ -141,7 +194,7 @@ fn open_bme280(settings: Value, setup: &Setup, chip: Chip) -> Result<Device, Fai
     }
 }
 
-pub(super) fn ds18b20(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+fn ds18b20(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let Ds18b20Settings { bus, id } = read(settings)?;
     if let Some(id) = &id
         && !id.strip_prefix("28-").is_some_and(|serial| serial.bytes().all(|byte| byte.is_ascii_hexdigit()))
@@ -165,7 +218,7 @@ pub(super) fn ds18b20(settings: Value, setup: &Setup) -> Result<Device, Failure>
     }
 }
 
-pub(super) fn motion(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+fn motion(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let MotionSettings { bus, pin, chip, active_low, debounce_ms, hold_secs } = read(settings)?;
     if !(0.0..=3600.0).contains(&hold_secs) || debounce_ms > 10_000 {
         return Err(wrong("`hold_secs` is 0 to 3600, `debounce_ms` 0 to 10000"));
@@ -200,7 +253,7 @@ pub(super) fn motion(settings: Value, setup: &Setup) -> Result<Device, Failure> 
     }
 }
 
-pub(super) fn system(settings: Value, _setup: &Setup) -> Result<Device, Failure> {
+fn system(settings: Value, _setup: &Setup) -> Result<Device, Failure> {
     let SystemSettings { root } = read(settings)?;
     Ok(sensor(root.map_or_else(System::new, System::at)))
 }

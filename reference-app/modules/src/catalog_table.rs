@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use iotpi_hal::catalog::CATALOG;
+use iotpi_hal::catalog;
 
 const HEAD: [&str; 5] = ["driver", "what it is", "quantities or actions", "connects to", "bus"];
 
 /// One line for each driver of this build, with aligned columns.
 pub fn table() -> String {
     let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(CATALOG.iter().map(|entry| {
+    rows.extend(catalog::entries().map(|entry| {
         let built = entry.buses.iter().filter(|bus| bus.is_built());
         [
             entry.name.to_owned(),

@@ -107,7 +107,7 @@ mod tests {
     use std::{fs, time::Duration};
 
     use iotpi_core::{Channel, CommandOutcome, LeasedCommand, Runner, SystemClock, testing::RecordingUplink};
-    use iotpi_hal::catalog::CATALOG;
+    use iotpi_hal::catalog;
     use serde_json::json;
 
     use super::*;
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn every_page_the_catalog_names_is_there() {
-        for entry in CATALOG {
+        for entry in catalog::entries() {
             let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(entry.readme);
             assert!(page.is_file(), "{}: {}", entry.name, page.display());
         }
