@@ -1,8 +1,8 @@
-//! The filter of queries by channel.
+//! The filter of queries and triggers by channel.
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::model::id::{Channel, InvalidId};
 
@@ -52,6 +52,12 @@ impl FromStr for ChannelFilter {
 impl fmt::Display for ChannelFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.channel().map_or("", Channel::as_str))
+    }
+}
+
+impl Serialize for ChannelFilter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        id::{ActionName, Channel, ModuleId, SensorType},
+        channel_filter::ChannelFilter,
+        id::{ActionName, ModuleId, SensorType},
         tolerant,
         word::{known, words},
     },
@@ -48,10 +49,13 @@ pub struct RecordingTrigger {
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub kind: Option<SensorType>,
-    /// For a reading: its channel; without it, readings of all channels trigger.
+    /// For a reading: its channel; empty: the default channel. Without it, readings of all channels trigger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
-    pub channel: Option<Channel>,
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = Option<String>, nullable = false, pattern = "^([a-z0-9][a-z0-9_-]{0,63})?$")
+    )]
+    pub channel: Option<ChannelFilter>,
     /// A value above this triggers, in the series' unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]

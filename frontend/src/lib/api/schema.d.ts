@@ -1833,8 +1833,8 @@ export interface components {
        * @description A value below this triggers, in the series' unit.
        */
       below?: number;
-      /** @description For a reading: its channel; without it, readings of all channels trigger. */
-      channel?: components['schemas']['Channel'];
+      /** @description For a reading: its channel; empty: the default channel. Without it, readings of all channels trigger. */
+      channel?: string;
       /** @description The module of the reading or command. */
       module_id: components['schemas']['ModuleId'];
       /** @description For a reading: its type. */

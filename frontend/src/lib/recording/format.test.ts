@@ -85,11 +85,13 @@ test('a type with channels is a trigger option for any of them, and for each', (
 
   expect(options).toEqual([
     { module_id: 'boiler', type: 'temperature' },
+    { module_id: 'boiler', type: 'temperature', channel: '' },
     { module_id: 'boiler', type: 'temperature', channel: 'supply' },
     { module_id: 'boiler', type: 'temperature', channel: 'return' }
   ]);
   expect(options.map((option) => describeTriggerOption(option, options))).toEqual([
     'Temperature of boiler, any channel',
+    'Temperature, default channel, of boiler',
     'Temperature · supply of boiler',
     'Temperature · return of boiler'
   ]);

@@ -15,7 +15,8 @@ export function describeTrigger(trigger: Trigger): string {
   const { module_id, type, channel, above, below, action } = trigger;
   if (action != null) return `When “${action}” on ${module_id} succeeds`;
   const bounds = [above == null ? [] : `above ${above}`, below == null ? [] : `below ${below}`].flat().join(' and ');
-  return `${seriesTitle(type ?? 'anything', channel)} of ${module_id} ${bounds}`.trim();
+  const which = channel === '' ? ', default channel,' : '';
+  return `${seriesTitle(type ?? 'anything', channel || undefined)}${which} of ${module_id} ${bounds}`.trim();
 }
 
 /** The settings as a sentence. */
@@ -52,7 +53,7 @@ export function describeTriggerOption(option: Trigger, options: readonly Trigger
 
 /**
  * Every event of a module that can start a recording; a measure still needs a value. A type with channels is
- * listed once without one, for all of them, and once for each. A trigger cannot name the default channel.
+ * listed once for all of them, and once for each; the default channel is the empty one.
  */
 export function triggerOptions(modules: readonly Module[]): Trigger[] {
   return modules.flatMap(({ id: module_id, manifest }) => [
@@ -64,8 +65,9 @@ export function triggerOptions(modules: readonly Module[]): Trigger[] {
 function measureTriggers(module_id: string, measures: readonly Measure[]): Trigger[] {
   const types = [...new Set(measures.map(({ type }) => type))];
   return types.flatMap((type) => {
-    const channels = measures.flatMap((measure) => (measure.type === type ? (measure.channel ?? []) : []));
-    return [{ module_id, type }, ...channels.map((channel) => ({ module_id, type, channel }))];
+    const channels = measures.flatMap((measure) => (measure.type === type ? [measure.channel ?? ''] : []));
+    const hasChannels = channels.some((channel) => channel !== '');
+    return [{ module_id, type }, ...(hasChannels ? channels.map((channel) => ({ module_id, type, channel })) : [])];
   });
 }
 

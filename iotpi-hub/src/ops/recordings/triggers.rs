@@ -48,7 +48,7 @@ impl Hub {
         let kind = reading.quantity.name_str();
         let matches = |trigger: &RecordingTrigger| {
             trigger.kind.as_ref().is_some_and(|of| of.as_str() == kind)
-                && trigger.channel.as_ref().is_none_or(|of| reading.channel.as_ref() == Some(of))
+                && trigger.channel.as_ref().is_none_or(|of| of.matches(reading.channel.as_ref()))
                 && (trigger.above.is_some_and(|above| value > above)
                     || trigger.below.is_some_and(|below| value < below))
         };

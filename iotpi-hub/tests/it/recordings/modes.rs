@@ -188,6 +188,25 @@ async fn an_old_reading_or_one_of_another_series_begins_no_recording() {
 }
 
 #[tokio::test]
+async fn a_trigger_with_an_empty_channel_is_for_readings_of_the_default_channel_alone() {
+    let data = DataFolder::new();
+    let api = data.start().await;
+    let trigger = json!({"module_id": "boiler", "type": "heat", "channel": "", "above": 60.0});
+    let set = api.record("porch", json!({"mode": "on_event", "triggers": [trigger]})).await;
+    assert_eq!(set["triggers"], json!([trigger]));
+    api.wait_for_recorder("porch").await;
+
+    let supply = json!({"module_id": "boiler", "channel": "supply", "value": 70, "unit": "ratio"});
+    api.post("/api/sensors/heat", supply).ok().await;
+    api.post("/api/sensors/heat", json!({"module_id": "boiler", "value": 80, "unit": "ratio"})).ok().await;
+
+    // Events are evaluated in order, so the clip names the first reading that matched.
+    until("a clip is indexed", async || api.clips("porch").await.len() == 1).await;
+    assert_eq!(api.clips("porch").await[0]["reason"], "boiler heat 80");
+    api.stop().await;
+}
+
+#[tokio::test]
 async fn a_trigger_whose_event_was_dropped_is_read_from_the_store() {
     let data = DataFolder::new();
     let mut config = Config::default();
