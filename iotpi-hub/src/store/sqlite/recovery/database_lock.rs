@@ -55,8 +55,8 @@ pub(crate) fn open_folder(database: &Path) -> Option<String> {
     let mode = fs::metadata(folder_of(database)).ok()?.permissions().mode() & 0o777;
     (mode & 0o077 != 0).then(|| {
         format!(
-            "Others than the hub's user may use the data folder (mode {mode:04o}). It holds password hashes and keys: run \
-             `chmod 700` on it."
+            "Other users of this computer can open the data folder (mode {mode:04o}), which contains password hashes and keys. \
+             Run `chmod 700` on it."
         )
     })
 }
