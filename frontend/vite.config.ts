@@ -44,7 +44,7 @@ export default defineConfig(({ mode }) => ({
   },
   resolve: { alias: process.env.VITEST ? svelteInBrowsers : [] },
   test: {
-    include: ['src/**/*.test.ts'],
+    include: ['src/**/*.test.ts', 'mock/**/*.test.ts'],
     environment: 'node'
   }
 }));

@@ -139,6 +139,28 @@ const requests = (functions: object): string[] =>
     .filter(([name, value]) => typeof value === 'function' && !/Url$|^secondsOf$/.test(name))
     .map(([name]) => name);
 
+/** Free-form JSON, which belongs to a module. */
+const FREE = /\.(params|state|result|context)$/;
+
+/** The paths of all fields of a value; the items of lists are merged. */
+function fieldsOf(value: unknown, path = ''): string[] {
+  if (Array.isArray(value)) return value.flatMap((one) => fieldsOf(one, `${path}[]`));
+  if (typeof value !== 'object' || value === null || FREE.test(path)) return [];
+  return Object.entries(value).flatMap(([name, inner]) => [`${path}.${name}`, ...fieldsOf(inner, `${path}.${name}`)]);
+}
+
+/** The fields of the successful responses of a hub, by request. */
+function fieldsOfAll({ exchanges }: HubClient): Map<string, string[]> {
+  const fields = new Map<string, string[]>();
+  for (const { method, url, status, body } of exchanges) {
+    if (status >= 400 || body === undefined) continue;
+    const request = `${method} ${url.pathname}`.replace(/commands\/[0-9a-f-]{36}/, 'commands/ID');
+    const all = [...(fields.get(request) ?? []), ...fieldsOf(body)];
+    fields.set(request, [...new Set(all)].toSorted());
+  }
+  return fields;
+}
+
 let system: System;
 let server: Server;
 let mockServer: ReturnType<typeof startMockHub>;
@@ -316,6 +338,18 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
     for (const [request, status] of realValues) {
       if (!request.endsWith('/cancel')) expect([request, mockValues.get(request)]).toEqual([request, status]);
     }
+  });
+
+  test('has every field of the real hub', () => {
+    const mockFields = fieldsOfAll(mocked());
+
+    const missing = [...fieldsOfAll(real())]
+      // A command that was carried out meanwhile is not cancelled.
+      .filter(([request]) => mockFields.has(request) || !request.endsWith('/cancel'))
+      .map(([request, fields]) => [request, fields.filter((one) => !mockFields.get(request)?.includes(one))] as const)
+      .filter(([, fields]) => fields.length > 0);
+
+    expect(missing).toEqual([]);
   });
 
   test('has the units of the real hub', () => {

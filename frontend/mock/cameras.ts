@@ -48,8 +48,11 @@ export function inventedCameras(count: number): Fixture {
   return { recorded_at, answers };
 }
 
-/** Fills in the fields that an older recorded response lacks. */
-export function withDefaults(camera: Partial<CameraInfo>): CameraInfo {
+/** A camera as events describe it: without its viewers and age, and with all fields. */
+export function withDefaults(recorded: Partial<WatchedCamera>): CameraInfo {
+  const camera = { ...recorded };
+  delete camera.age;
+  delete camera.watching;
   const at = camera.received_at ?? Date.now() / 1000;
   return {
     module_id: '',

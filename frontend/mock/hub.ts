@@ -228,10 +228,12 @@ export class MockHub {
       created_at,
       expires_at: created_at + (request.expires_in ?? 60),
       leased_at: null,
+      started_at: null,
       finished_at: null,
       attempts: 0,
       result: null,
-      error: null
+      error: null,
+      superseded_by: null
     };
     if (key) this.#keys.set(key, command.id);
     this.#update(command, {});
@@ -375,7 +377,7 @@ function readingsOf({ module_id, type, channel, unit, start, avg, min, max, coun
   return Array.from({ length: many }, (_, at) => {
     const timestamp = start + (60 * at) / many;
     const value = avg == null ? null : avg + (Math.random() - 0.5) * ((max ?? avg) - (min ?? avg)) * 0.5;
-    return { module_id, type, channel, unit, value, timestamp, received_at: timestamp, reason: null };
+    return { module_id, type, channel, unit, value, timestamp, received_at: timestamp };
   }).filter(({ timestamp }) => timestamp < now());
 }
 
