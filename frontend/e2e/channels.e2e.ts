@@ -20,7 +20,8 @@ let now: number;
 /** The token of the module. */
 let token: string;
 
-const send = (method: 'POST' | 'PUT', path: string, body: unknown) => sendTo(method, path, body, token);
+const send = (method: 'POST' | 'PUT', path: string, body: unknown) =>
+  sendTo(method, path, body, { authorization: `Bearer ${token}` });
 
 /** Makes a token for the module, as the admin of the page. */
 const makeToken = (): Promise<string> =>

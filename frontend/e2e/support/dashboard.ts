@@ -50,12 +50,16 @@ export function useDashboard(options: Options = {}): void {
   });
 }
 
-/** Sends a JSON body to the hub, with a module's token if there is one. */
-export async function send(method: 'POST' | 'PUT', path: string, body: unknown, token?: string): Promise<void> {
-  const authorization = token ? { authorization: `Bearer ${token}` } : {};
+/** Sends a JSON body to the hub, with a credential if it needs one. */
+export async function send(
+  method: 'POST' | 'PUT',
+  path: string,
+  body: unknown,
+  credential: Record<string, string> = {}
+): Promise<void> {
   const response = await fetch(system.url + path, {
     method,
-    headers: { 'content-type': 'application/json', ...authorization },
+    headers: { 'content-type': 'application/json', ...credential },
     body: JSON.stringify(body)
   });
   if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);

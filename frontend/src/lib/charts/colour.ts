@@ -11,8 +11,15 @@ const BY_WORD: readonly [pattern: RegExp, name: string][] = [
 ];
 const OTHERS = ['teal', 'blue', 'violet', 'amber', 'green', 'indigo', 'pink'] as const;
 
-/** The custom property with the colour of the series. */
-export function colourOf(type: string): string {
+/** The number of colours for channels; with more channels they repeat. */
+export const CHANNEL_COLOURS = 8;
+
+/**
+ * The custom property with the colour of the series. `place` is its place among the channels of the type in its
+ * module; `null` if it is the only one.
+ */
+export function colourOf(type: string, place: number | null = null): string {
+  if (place !== null) return `--channel-${(place % CHANNEL_COLOURS) + 1}`;
   const known = BY_WORD.find(([pattern]) => pattern.test(type))?.[1];
   if (known) return `--${known}`;
   let sum = 0;

@@ -45,6 +45,22 @@ describe('a line', () => {
     expect(buildLine(minute(30, 90), 1, -Infinity, [{ since: 40, until: 50 }])[1]).toEqual([30, 90]);
   });
 
+  test('does not break between the averages of a module that fills only some of the buckets', () => {
+    const hourly = [0, 1, 2, 3, 5, 6].map((hour) => ({ t: hour * 3600, v: 1, span: 900 }));
+
+    expect(holes(hourly, 30)).toBe(1);
+    expect(holes(hourly, null)).toBe(1);
+  });
+
+  test('does not break where the interval was longer for a while', () => {
+    const slow = [0, 60, 120, 180, 240, 300];
+    const fast = Array.from({ length: 20 }, (_, place) => 305 + 5 * place);
+
+    expect(holes(at(...slow, ...fast), 5)).toBeLessThanOrEqual(1);
+    // A single reading between two breaks is no interval.
+    expect(holes(at(0, 5, 10, 15, 100, 185, 190, 195, 200), 5)).toBe(2);
+  });
+
   test('breaks where a measurement failed', () => {
     const points = at(0, 10, 20);
     points[1] = { t: 10, v: null, span: 0 };

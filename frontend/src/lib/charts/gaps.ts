@@ -19,13 +19,14 @@ export function typicalInterval(points: readonly Point[]): number | null {
   }
   if (distances.length < 2) return null;
   distances.sort((a, b) => a - b);
-  return distances[Math.floor(distances.length / 2)] ?? null;
+  return distances[Math.floor((distances.length - 1) / 2)] ?? null;
 }
 
 /**
  * The line to draw from `from` on. A `null` interrupts it where a measurement failed, where two readings are
  * more than 2.5 times `everySecs` apart, and where readings between two others were `lost` (ordered by start
- * time).
+ * time); averages where they are more than 1.5 buckets apart. Points around it that are as far apart show
+ * that the interval was longer then: a module that measures once an hour fills one of four buckets of 15 minutes.
  */
 export function buildLine(
   points: readonly Point[],
@@ -38,7 +39,7 @@ export function buildLine(
   const values: (number | null)[] = [];
   let before: Point | null = null;
   let next = 0;
-  for (const point of points) {
+  for (const [place, point] of points.entries()) {
     if (point.t < from) {
       before = point;
       continue;
@@ -49,7 +50,7 @@ export function buildLine(
     }
     // A gap inside one bucket does not interrupt the line.
     while (before && point.span === 0 && (lost[next]?.since ?? Infinity) < before.t) next += 1;
-    if (before && (isGap(before, point, every) || isBetween(before, lost[next], point))) {
+    if (before && (isGap(points, place, every) || isBetween(before, lost[next], point))) {
       times.push((before.t + point.t) / 2);
       values.push(null);
     }
@@ -94,11 +95,24 @@ export function lonePoints(values: readonly (number | null | undefined)[]): numb
   return lone;
 }
 
-function isGap(before: Point, after: Point, every: number | null): boolean {
+/** The lower median of up to six distances: the three before that of `place` to its predecessor, and the three after. */
+function distanceAround(points: readonly Point[], place: number): number {
+  const distances: number[] = [];
+  for (let at = Math.max(1, place - 3); at <= Math.min(points.length - 1, place + 3); at += 1) {
+    if (at !== place) distances.push((points[at] as Point).t - (points[at - 1] as Point).t);
+  }
+  distances.sort((a, b) => a - b);
+  return distances[Math.floor((distances.length - 1) / 2)] ?? 0;
+}
+
+function isGap(points: readonly Point[], place: number, every: number | null): boolean {
+  const [before, after] = [points[place - 1] as Point, points[place] as Point];
   // Averages are a whole bucket apart even without a gap.
   const span = 1.5 * Math.max(before.span, after.span);
-  const patience = Math.max(PATIENCE * (every ?? Infinity), span);
-  return after.t - before.t > (every === null && span > 0 ? span : patience);
+  if (every === null && span === 0) return false;
+  const apart = after.t - before.t;
+  if (apart <= Math.max(PATIENCE * (every ?? 0), span)) return false;
+  return apart > (span > 0 ? 1.5 : PATIENCE) * distanceAround(points, place);
 }
 
 function isBetween(before: Point, lost: Pick<Gap, 'since' | 'until'> | undefined, after: Point): boolean {
