@@ -46,7 +46,9 @@ frontend() {
 }
 
 browser() {
-    (cd frontend && IOTPI_DEMO="$PWD/../target/debug/iotpi-demo" npm run --silent e2e)
+    # A program that embeds the hub; the others are those of the last build.
+    cargo build --quiet --locked --package iotpi-hub --example nested &&
+        (cd frontend && IOTPI_DEMO="$PWD/../target/debug/iotpi-demo" npm run --silent e2e)
 }
 
 # Tests of the durability guarantees must fail when a guarantee is broken: `iotpi-hub/src/sabotage.rs` breaks one at a time.

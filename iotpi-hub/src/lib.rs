@@ -65,7 +65,8 @@
 //! ```
 //!
 //! [`Hub::serve_router`] is the hub's accept loop, with its limits on connections. The hub can also be below
-//! a path, and on a server of the program. [`Hub::router`] lists what that server lacks.
+//! a path, and on a server of the program. [`Hub::router`] lists what that server lacks. The example
+//! [`nested`](https://github.com/iotpi/iotpi/tree/main/iotpi-hub/examples/nested.rs) is a complete program.
 //!
 //! ```
 //! # use axum::Router;

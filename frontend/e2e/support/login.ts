@@ -5,7 +5,7 @@ export const NAME = 'anna';
 export const PASSWORD = 'correct horse battery';
 
 /** Creates the hub's first admin and waits until the dashboard is live. */
-export async function createFirstAdmin(page: Page, system: System): Promise<void> {
+export async function createFirstAdmin(page: Page, system: Pick<System, 'url' | 'firstAdminCode'>): Promise<void> {
   await page.goto(system.url);
   await page.getByLabel('One-time code').fill(system.firstAdminCode);
   await page.getByLabel('Name').fill(NAME);

@@ -120,7 +120,7 @@ async function freezeProcess(demo: ChildProcess, name: string): Promise<() => vo
 }
 
 /** Reads the standard output of the process until both patterns match; returns the first group of each. */
-async function readOutput(child: ChildProcess, patterns: [RegExp, RegExp]): Promise<[string, string]> {
+export async function readOutput(child: ChildProcess, patterns: [RegExp, RegExp]): Promise<[string, string]> {
   const found = new Map<RegExp, string>();
   const lines: string[] = [];
   return new Promise((resolve, reject) => {
@@ -144,7 +144,7 @@ async function readOutput(child: ChildProcess, patterns: [RegExp, RegExp]): Prom
 }
 
 /** Ends the process; `null` when it had to be killed. */
-async function stopProcess(child: ChildProcess): Promise<number | null> {
+export async function stopProcess(child: ChildProcess): Promise<number | null> {
   if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
   const exit = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
   child.kill('SIGTERM');
