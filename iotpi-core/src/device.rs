@@ -53,6 +53,19 @@ pub trait Sensor: Send {
     /// A cancelled read leaves the device usable: the next read starts over.
     async fn read(&mut self) -> Result<Vec<Sample>, DeviceError>;
 
+    /// Completes when the sensor has something to report before its next interval: a button was pressed, a
+    /// door was opened. [`SensorModule`](crate::SensorModule) then reads it at once. The default never
+    /// completes: the sensor is read at its interval only.
+    ///
+    /// It completes at once, also when called again, until [`read`](Self::read) has returned the change. A
+    /// sensor that failed does not complete it; the next read returns the error.
+    ///
+    /// # Cancel safety
+    /// A cancelled call loses no change.
+    async fn changed(&mut self) {
+        std::future::pending().await
+    }
+
     /// Puts all samples of this sensor on a channel, so that a module may have several sensors of one type.
     fn on_channel(self, channel: Channel) -> OnChannel<Self>
     where
@@ -83,6 +96,10 @@ impl<S: Sensor> Sensor for OnChannel<S> {
     async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
         let samples = self.sensor.read().await?.into_iter();
         Ok(samples.map(|sample| sample.with_channel(self.channel.clone())).collect())
+    }
+
+    async fn changed(&mut self) {
+        self.sensor.changed().await;
     }
 }
 
@@ -152,6 +169,10 @@ impl<S: Sensor + ?Sized> Sensor for Box<S> {
 
     async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
         (**self).read().await
+    }
+
+    async fn changed(&mut self) {
+        (**self).changed().await;
     }
 }
 

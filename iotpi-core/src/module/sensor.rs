@@ -17,7 +17,12 @@ use crate::{
     uplink::Uplink,
 };
 
-/// Reads a [`Sensor`] periodically and records its samples. A failed read is recorded with its reason, and so
+/// The time from one read to the next that a change may cause.
+const MIN_CHANGE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Reads a [`Sensor`] periodically and records its samples. A sensor that [reports
+/// changes](Sensor::changed) is also read at each change, at most every 100 ms, so that a bouncing contact does
+/// not fill the database; the periodic reads continue. A failed read is recorded with its reason, and so
 /// is a quantity that the sensor did not return. A read that failed with a bus or checksum error is repeated
 /// once at once.
 ///
@@ -102,6 +107,12 @@ impl<S: Sensor> SensorModule<S> {
     }
 }
 
+/// Waits for a change of the sensor that may be read now.
+async fn change(sensor: &mut impl Sensor, from: Instant) {
+    tokio::time::sleep_until(from).await;
+    sensor.changed().await;
+}
+
 #[async_trait]
 impl<S: Sensor> Module for SensorModule<S> {
     fn manifest(&self) -> Manifest {
@@ -119,11 +130,14 @@ impl<S: Sensor> Module for SensorModule<S> {
         // A read that took long is followed by the next regular one, not by a burst.
         rhythm.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut failing = false;
+        let mut changes_from = Instant::now();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = rhythm.tick() => {}
+                () = change(&mut self.sensor, changes_from) => {}
             }
+            changes_from = Instant::now() + MIN_CHANGE_INTERVAL;
             let (samples, error) = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 measured = self.measure() => measured,

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use iotpi_core::{
     Channel, DeviceError, DeviceErrorKind, ManualClock, Module, Outcome, Quantity, RunError, Runner, Sample,
-    Sensor, SensorModule, SeriesSpec, Timestamp, async_trait, measure,
+    Sensor, SensorModule, SeriesSpec, Timestamp, async_trait, measure, testing::RecordingUplink,
 };
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::hub;
@@ -151,4 +152,83 @@ async fn a_channel_that_the_sensor_does_not_return_is_recorded_without_a_value()
     let recorded: Vec<_> =
         readings.iter().map(|r| (r.channel.as_ref().map(Channel::as_str), r.outcome.value())).collect();
     assert_eq!(recorded, [(Some("a0"), Some(3.3)), (Some("a1"), None)]);
+}
+
+/// A contact that reports each change of a channel.
+struct Contact(watch::Receiver<f64>);
+
+#[async_trait]
+impl Sensor for Contact {
+    fn quantities(&self) -> Vec<Quantity> {
+        vec![Quantity::Motion]
+    }
+
+    async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
+        Ok(vec![Sample::new(Quantity::Motion, *self.0.borrow_and_update())])
+    }
+
+    async fn changed(&mut self) {
+        // Only a read marks the change as seen.
+        if self.0.clone().changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// Runs a module that is read every minute.
+fn start(sensor: impl Sensor + 'static) -> (RecordingUplink, CancellationToken) {
+    let (hub, stop) = (hub(), CancellationToken::new());
+    let module = SensorModule::new(sensor, Duration::from_secs(60));
+    tokio::spawn(Runner::new(hub.clone()).run_until(module, stop.clone()));
+    (hub, stop)
+}
+
+fn values(hub: &RecordingUplink) -> Vec<f64> {
+    hub.readings().iter().filter_map(|reading| reading.outcome.value()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_read_before_the_interval_ends() {
+    let (level, changes) = watch::channel(0.0);
+    let sensor: Box<dyn Sensor> = Box::new(Contact(changes));
+    let (hub, stop) = start(sensor.on_channel("front".parse().unwrap()));
+    hub.until(|hub| hub.readings().len() == 1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begin = Instant::now();
+
+    level.send(1.0).unwrap();
+    hub.until(|hub| hub.readings().len() == 2).await;
+    stop.cancel();
+
+    assert_eq!(values(&hub), [0.0, 1.0]);
+    assert_eq!(hub.readings()[1].channel.as_ref().map(Channel::as_str), Some("front"));
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_contact_that_bounces_is_read_at_most_ten_times_a_second() {
+    let (level, changes) = watch::channel(0.0);
+    let (hub, stop) = start(Contact(changes));
+
+    for bounce in 0..1000 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        level.send(f64::from(bounce % 2)).unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stop.cancel();
+
+    let values = values(&hub);
+    assert!((10..=12).contains(&values.len()), "{values:?}");
+    assert_eq!(values.last(), Some(&1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_change_a_sensor_is_read_at_its_interval() {
+    let (_level, changes) = watch::channel(0.0);
+    let (hub, stop) = start(Contact(changes));
+
+    tokio::time::sleep(Duration::from_secs(181)).await;
+    stop.cancel();
+
+    assert_eq!(values(&hub).len(), 4);
 }
