@@ -6,6 +6,7 @@
 use embedded_hal::delay::DelayNs;
 use serde::{Deserialize, Serialize};
 
+mod edges;
 mod error_hints;
 #[cfg(feature = "linux")]
 pub mod linux;
@@ -15,6 +16,9 @@ mod soft_pwm;
 #[cfg(feature = "linux")]
 mod sysfs_pwm;
 
+#[cfg(any(feature = "pi", feature = "sim"))]
+pub(crate) use edges::EdgeQueue;
+pub use edges::{Edge, EdgeInput};
 pub use soft_pwm::{SoftPwm, SoftPwmError};
 #[cfg(feature = "linux")]
 pub use sysfs_pwm::{SysfsPwm, SysfsPwmError};
@@ -61,6 +65,26 @@ impl Bus {
             Self::Pi => cfg!(feature = "pi"),
         }
     }
+}
+
+/// The pull resistor of an input pin.
+///
+/// ```
+/// use iotpi_hal::bus::Pull;
+///
+/// assert_eq!(serde_json::from_str::<Pull>("\"up\"")?, Pull::Up);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pull {
+    /// None: the level of an unconnected pin is undefined.
+    #[default]
+    None,
+    /// An unconnected pin is high.
+    Up,
+    /// An unconnected pin is low.
+    Down,
 }
 
 /// A delay that blocks the thread. For drivers that run on a blocking thread, as

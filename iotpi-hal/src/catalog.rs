@@ -15,7 +15,7 @@
 //! # Ok::<(), iotpi_hal::catalog::OpenError>(())
 //! ```
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use iotpi_core::{Actuator, Camera, Clock, DeviceError, DeviceErrorKind, Sensor};
 use serde::de::DeserializeOwned;
@@ -28,6 +28,8 @@ use crate::sim::World;
 mod actuators;
 #[cfg(feature = "camera")]
 mod cameras;
+mod inputs;
+mod pin;
 mod sensors;
 
 pub use actuators::LedSettings;
@@ -35,7 +37,9 @@ pub use actuators::LedSettings;
 pub use cameras::{ReplaySettings, RpicamSettings, TestCardSettings};
 #[cfg(feature = "v4l")]
 pub use cameras::{V4lControlsSettings, V4lSettings};
-pub use sensors::{Bme280Settings, Ds18b20Settings, MotionSettings, SystemSettings};
+pub use inputs::{ContactSettings, CounterSettings, MotionSettings};
+pub use pin::Pin;
+pub use sensors::{Bme280Settings, Ds18b20Settings, SystemSettings};
 
 /// A device opened by the catalog.
 #[non_exhaustive]
@@ -107,6 +111,7 @@ pub enum OpenError {
 #[derive(Debug, Clone)]
 pub struct Setup {
     clock: Arc<dyn Clock>,
+    state_folder: Option<PathBuf>,
     #[cfg(feature = "sim")]
     world: Arc<World>,
 }
@@ -118,6 +123,7 @@ impl Setup {
         Self {
             #[cfg(feature = "sim")]
             world: World::new(1, Arc::clone(&clock)),
+            state_folder: None,
             clock,
         }
     }
@@ -126,7 +132,15 @@ impl Setup {
     #[cfg(feature = "sim")]
     #[must_use]
     pub fn in_world(world: Arc<World>) -> Self {
-        Self { clock: Arc::clone(world.clock()), world }
+        Self { clock: Arc::clone(world.clock()), state_folder: None, world }
+    }
+
+    /// Sets the folder in which drivers keep state across restarts: the totals of counters. The folder must
+    /// exist, and belong to one module.
+    #[must_use]
+    pub fn with_state_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state_folder = Some(folder.into());
+        self
     }
 }
 
@@ -158,7 +172,7 @@ pub struct CatalogEntry {
 
 /// The entries of this build.
 pub fn entries() -> impl Iterator<Item = &'static CatalogEntry> {
-    let entries = sensors::ENTRIES.iter().chain(actuators::ENTRIES);
+    let entries = sensors::ENTRIES.iter().chain(inputs::ENTRIES).chain(actuators::ENTRIES);
     #[cfg(feature = "camera")]
     let entries = entries.chain(cameras::ENTRIES);
     entries

@@ -12,12 +12,18 @@ use std::ops::RangeInclusive;
 use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, SeriesSpec};
 
 pub mod bme280;
+#[cfg(feature = "tokio")]
+pub mod contact;
+#[cfg(feature = "tokio")]
+pub mod counter;
 pub mod ds18b20;
 mod i2c_registers;
 #[cfg(feature = "tokio")]
 pub mod led;
 #[cfg(feature = "tokio")]
 pub mod motion;
+#[cfg(feature = "tokio")]
+mod state_file;
 pub mod system;
 
 pub use i2c_registers::I2cRegisters;

@@ -59,7 +59,7 @@ fn expected_error(driver: &str, fault: Fault) -> Option<DeviceErrorKind> {
     match (driver, fault) {
         (_, Fault::Stuck) => None,
         ("bme280" | "bmp280" | "ds18b20", Fault::Unplugged) => Some(NotFound),
-        ("bme280" | "bmp280" | "ds18b20" | "led" | "motion", Fault::Nack | Fault::BusLow) => Some(Bus),
+        (_, Fault::Nack | Fault::BusLow) => Some(Bus),
         // The status register reads as busy.
         ("bme280" | "bmp280", Fault::AllOnes | Fault::Hung) => Some(Timeout),
         // The chip has no checksum.
@@ -68,7 +68,10 @@ fn expected_error(driver: &str, fault: Fault) -> Option<DeviceErrorKind> {
         // The value after power-on.
         ("ds18b20", Fault::Hung) => Some(OutOfRange),
         // A pin cannot report these faults.
-        ("led" | "motion", Fault::Unplugged | Fault::AllOnes | Fault::Corrupt | Fault::Hung) => None,
+        (
+            "led" | "motion" | "button" | "contact" | "counter",
+            Fault::Unplugged | Fault::AllOnes | Fault::Corrupt | Fault::Hung,
+        ) => None,
         (driver, fault) => panic!("no expectation for `{driver}` with {fault:?}"),
     }
 }
@@ -132,6 +135,12 @@ fn expected_range(quantity: &Quantity, weather: &Weather) -> RangeInclusive<f64>
         Quantity::Humidity => around(weather.humidity, 0.05),
         Quantity::Pressure => around(weather.pressure, 5.0),
         Quantity::Motion => 0.0..=1.0,
+        Quantity::Custom { name, .. } => match name.as_str() {
+            "pressed" | "open" => 0.0..=1.0,
+            "energy" => 0.0..=1e6,
+            other => panic!("no expectation for `{other}`"),
+        },
+        Quantity::Power => 0.0..=1e6,
         other => panic!("no expectation for {other:?}"),
     }
 }
@@ -166,7 +175,7 @@ async fn the_kind_of_an_error_follows_from_the_fault() {
                     test.clock.advance(Duration::from_secs(3600));
                     switch.begin(fault);
                     let during = values(&mut *sensor).await;
-                    if fault == Fault::Stuck && entry.name != "motion" {
+                    if fault == Fault::Stuck && !["motion", "button", "contact"].contains(&entry.name) {
                         assert_eq!(during.as_ref(), Ok(&before), "{}", entry.name);
                     }
                     during.map(|_| ())

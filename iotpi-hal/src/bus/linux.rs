@@ -3,20 +3,23 @@
 //! This is the long-term back end: it needs only the kernel and works on any board.
 //!
 //! ```no_run
-//! use iotpi_hal::bus::{SystemDelay, linux};
+//! use iotpi_hal::bus::{Pull, SystemDelay, linux};
 //! use iotpi_hal::drivers::{bme280::{Bme280, Chip, PRIMARY_ADDRESS}, led::Led};
 //!
 //! let i2c = linux::i2c("/dev/i2c-1".as_ref())?;
 //! let sensor = Bme280::new(i2c, SystemDelay, PRIMARY_ADDRESS, Chip::Bme280);
 //!
 //! let lamp = Led::new(iotpi_hal::bus::SoftPwm::new(linux::output(None, 17)?));
-//! let button = linux::input(None, 23, linux::Pull::Up)?;
+//! let button = linux::input(None, 23, Pull::Up)?;
 //! # Ok::<(), iotpi_core::DeviceError>(())
 //! ```
 
 use std::{
     fmt,
+    future::pending,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use embedded_hal::{
@@ -25,13 +28,18 @@ use embedded_hal::{
 };
 use gpiocdev::{
     Chip, Request,
-    line::{Bias, Value},
+    line::{Bias, EdgeDetection, EdgeKind, Value},
     request::Builder,
 };
-use iotpi_core::{DeviceError, DeviceErrorKind};
+use iotpi_core::{DeviceError, DeviceErrorKind, async_trait};
 use linux_embedded_hal::{I2CError, I2cdev, i2cdev::linux::LinuxI2CError};
+use tokio::io::{Interest, unix::AsyncFd};
 
-use super::error_hints::{DeviceFile, errno, open_error};
+use super::{
+    Edge, EdgeInput, Pull,
+    edges::MAX_EDGES,
+    error_hints::{DeviceFile, errno, open_error},
+};
 
 /// Labels of the GPIO chips that drive the 40-pin header: Pi 4, Pi 5, Pi 3 and older.
 const HEADER_LABELS: [&str; 3] = ["pinctrl-bcm2711", "pinctrl-rp1", "pinctrl-bcm2835"];
@@ -96,18 +104,6 @@ impl I2c for LinuxI2c {
     }
 }
 
-/// The pull resistor of an input.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Pull {
-    /// None: the level of an unconnected pin is undefined.
-    #[default]
-    None,
-    /// An unconnected pin is high.
-    Up,
-    /// An unconnected pin is low.
-    Down,
-}
-
 /// Requests a pin of the header as an output, initially low. `chip` is the path of the GPIO chip, for boards
 /// whose chip is not found by its label.
 ///
@@ -115,7 +111,7 @@ pub enum Pull {
 /// [`DeviceErrorKind::NotFound`] when the chip or pin does not exist, [`DeviceErrorKind::PermissionDenied`]
 /// when the user is not in group `gpio`, [`DeviceErrorKind::Bus`] when another program uses the pin.
 pub fn output(chip: Option<&Path>, pin: u8) -> Result<LinuxPin, DeviceError> {
-    take(chip, pin, |request| request.as_output(Value::Inactive))
+    take(chip, pin, |request| request.as_output(Value::Inactive)).map(LinuxPin)
 }
 
 /// Requests a pin of the header as an input.
@@ -123,23 +119,49 @@ pub fn output(chip: Option<&Path>, pin: u8) -> Result<LinuxPin, DeviceError> {
 /// # Errors
 /// The same as those of [`output`].
 pub fn input(chip: Option<&Path>, pin: u8, pull: Pull) -> Result<LinuxPin, DeviceError> {
-    let bias = match pull {
+    take(chip, pin, |request| request.as_input().with_bias(bias(pull))).map(LinuxPin)
+}
+
+/// Requests a pin of the header as an input whose edges the kernel records (`GPIO_V2_LINE_FLAG_EDGE_RISING` and
+/// `_FALLING` of `linux/gpio.h`), up to 1,024 of them. The kernel debounces the pin, in hardware where it can.
+/// Waiting for an edge needs a tokio runtime with its I/O driver.
+///
+/// # Errors
+/// The same as those of [`output`].
+pub fn edges(
+    chip: Option<&Path>,
+    pin: u8,
+    pull: Pull,
+    debounce: Duration,
+) -> Result<LinuxEdges, DeviceError> {
+    let request = take(chip, pin, |request| {
+        request
+            .as_input()
+            .with_bias(bias(pull))
+            .with_edge_detection(EdgeDetection::BothEdges)
+            .with_debounce_period(debounce)
+            .with_kernel_event_buffer_size(MAX_EDGES as u32)
+    })?;
+    Ok(LinuxEdges { request: Arc::new(request), readiness: None, taken: 0 })
+}
+
+fn bias(pull: Pull) -> Bias {
+    match pull {
         Pull::None => Bias::Disabled,
         Pull::Up => Bias::PullUp,
         Pull::Down => Bias::PullDown,
-    };
-    take(chip, pin, |request| request.as_input().with_bias(bias))
+    }
 }
 
 fn take(
     chip: Option<&Path>,
     pin: u8,
     direct: impl FnOnce(&mut Builder) -> &mut Builder,
-) -> Result<LinuxPin, DeviceError> {
+) -> Result<Request, DeviceError> {
     let chip = chip.map_or_else(header_chip, |path| Ok(path.to_owned()))?;
     let mut request = Request::builder();
     request.on_chip(&chip).with_consumer(CONSUMER).with_line(pin.into());
-    direct(&mut request).request().map(LinuxPin).map_err(|e| {
+    direct(&mut request).request().map_err(|e| {
         let number = gpio_errno(&e).or_else(|| line_errno(&chip, pin));
         open_error(DeviceFile::Gpio, &format!("pin {pin} of {}", chip.display()), number, e)
     })
@@ -226,6 +248,68 @@ impl InputPin for LinuxPin {
     }
 }
 
+/// An input pin of the header whose edges the kernel records.
+#[derive(Debug)]
+pub struct LinuxEdges {
+    request: Arc<Request>,
+    /// Registered with the runtime at the first wait.
+    readiness: Option<AsyncFd<Arc<Request>>>,
+    /// The kernel's number of the edge that was last taken; the first one has number 1.
+    taken: u32,
+}
+
+impl LinuxEdges {
+    fn has_edge(&self) -> Result<bool, DeviceError> {
+        self.request.has_edge_event().map_err(|e| DeviceError::pin(&e))
+    }
+
+    /// Waits until the kernel reports that the request is readable.
+    // The constructor that is not deprecated is unsafe: the descriptor must not change or close while it is
+    // registered. That of a request is private and stays open as long as the `Arc` in the registration.
+    #[allow(deprecated)]
+    async fn readable(&mut self) -> std::io::Result<()> {
+        let readiness = match self.readiness.take() {
+            Some(registered) => registered,
+            None => AsyncFd::with_interest(self.request.clone(), Interest::READABLE)?,
+        };
+        let mut guard = self.readiness.insert(readiness).readable().await?;
+        if !self.request.has_edge_event().unwrap_or(false) {
+            guard.clear_ready();
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl EdgeInput for LinuxEdges {
+    fn is_high(&mut self) -> Result<bool, DeviceError> {
+        let value = self.request.lone_value().map_err(|e| DeviceError::pin(&e))?;
+        Ok(value == Value::Active)
+    }
+
+    fn next_edge(&mut self) -> Result<Option<Edge>, DeviceError> {
+        if !self.has_edge()? {
+            return Ok(None);
+        }
+        let event = self.request.read_edge_event().map_err(|e| DeviceError::pin(&e))?;
+        let lost = event.line_seqno.wrapping_sub(self.taken).saturating_sub(1);
+        self.taken = event.line_seqno;
+        let at = Duration::from_nanos(event.timestamp_ns);
+        Ok(Some(Edge { is_high: event.kind == EdgeKind::Rising, at, lost }))
+    }
+
+    async fn wait_for_edge(&mut self) {
+        while let Ok(false) = self.has_edge() {
+            if self.readable().await.is_err() {
+                pending::<()>().await;
+            }
+        }
+        if self.has_edge().is_err() {
+            pending().await
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +325,15 @@ mod tests {
     #[test]
     fn a_missing_chip_is_not_found() {
         let error = output(Some(Path::new("/dev/gpiochip250")), 17).unwrap_err();
+
+        assert_eq!(error.kind(), DeviceErrorKind::NotFound, "{error:?}");
+    }
+
+    #[test]
+    fn an_input_with_edges_on_a_missing_chip_is_not_found() {
+        let chip = Path::new("/dev/gpiochip250");
+
+        let error = edges(Some(chip), 17, Pull::Up, Duration::from_millis(5)).unwrap_err();
 
         assert_eq!(error.kind(), DeviceErrorKind::NotFound, "{error:?}");
     }

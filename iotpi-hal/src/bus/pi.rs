@@ -12,20 +12,23 @@
 //! # Ok::<(), iotpi_core::DeviceError>(())
 //! ```
 
-use std::{convert::Infallible, path::Path};
+use std::{convert::Infallible, path::Path, time::Duration};
 
 use embedded_hal::{
     digital::{self, InputPin},
     i2c::{self, ErrorKind, I2c, NoAcknowledgeSource, Operation},
     pwm::{self, SetDutyCycle},
 };
-use iotpi_core::{DeviceError, DeviceErrorKind};
+use iotpi_core::{DeviceError, DeviceErrorKind, async_trait};
 use rppal::{
-    gpio::{self, Gpio, OutputPin},
+    gpio::{self, Gpio, OutputPin, Trigger},
     pwm::{Channel, Polarity, Pwm},
 };
 
-use super::error_hints::{DeviceFile, errno, open_error};
+use super::{
+    Edge, EdgeInput, EdgeQueue, Pull,
+    error_hints::{DeviceFile, errno, open_error},
+};
 
 const LAMP_HZ: f64 = 200.0;
 const HARDWARE_HZ: f64 = 1000.0;
@@ -94,14 +97,66 @@ impl I2c for PiI2c {
     }
 }
 
-/// Opens a pin as an input without a pull resistor.
+/// Opens a pin as an input.
 ///
 /// # Errors
 /// [`DeviceErrorKind::NotFound`] when this is not a Raspberry Pi or the pin does not exist,
 /// [`DeviceErrorKind::PermissionDenied`] when the user is not in group `gpio`, [`DeviceErrorKind::Bus`] when
 /// this program already uses the pin.
-pub fn input(pin: u8) -> Result<PiInput, DeviceError> {
-    take(pin).map(|pin| PiInput(pin.into_input()))
+pub fn input(pin: u8, pull: Pull) -> Result<PiInput, DeviceError> {
+    take(pin).map(|pin| PiInput(pulled(pin, pull)))
+}
+
+fn pulled(pin: gpio::Pin, pull: Pull) -> gpio::InputPin {
+    match pull {
+        Pull::None => pin.into_input(),
+        Pull::Up => pin.into_input_pullup(),
+        Pull::Down => pin.into_input_pulldown(),
+    }
+}
+
+/// Opens a pin as an input whose edges are recorded, up to 1,024 of them. A thread of rppal takes them from the
+/// kernel, which debounces the pin.
+///
+/// # Errors
+/// The same as those of [`input`].
+pub fn edges(pin: u8, pull: Pull, debounce: Duration) -> Result<PiEdges, DeviceError> {
+    let mut input = pulled(take(pin)?, pull);
+    let (queue, debounce) = (EdgeQueue::default(), (!debounce.is_zero()).then_some(debounce));
+    let recorded = queue.clone();
+    let mut taken = 0;
+    input
+        .set_async_interrupt(Trigger::Both, debounce, move |event| {
+            let lost = event.seqno.wrapping_sub(taken).saturating_sub(1);
+            taken = event.seqno;
+            recorded.push(event.trigger == Trigger::RisingEdge, event.timestamp, lost);
+        })
+        .map_err(|e| gpio_error(pin, e))?;
+    Ok(PiEdges { pin: input, queue })
+}
+
+/// An input pin whose edges are recorded.
+#[derive(Debug)]
+pub struct PiEdges {
+    pin: gpio::InputPin,
+    queue: EdgeQueue,
+}
+
+#[async_trait]
+impl EdgeInput for PiEdges {
+    fn is_high(&mut self) -> Result<bool, DeviceError> {
+        Ok(self.pin.is_high())
+    }
+
+    fn next_edge(&mut self) -> Result<Option<Edge>, DeviceError> {
+        Ok(self.queue.pop())
+    }
+
+    async fn wait_for_edge(&mut self) {
+        while self.queue.is_empty() {
+            self.queue.pushed().await;
+        }
+    }
 }
 
 /// An input pin.
@@ -131,18 +186,19 @@ pub fn output(pin: u8) -> Result<PiPin, DeviceError> {
 }
 
 fn take(pin: u8) -> Result<gpio::Pin, DeviceError> {
-    Gpio::new().and_then(|gpio| gpio.get(pin)).map_err(|e| {
-        let what = format!("pin {pin}");
-        let number = match &e {
-            gpio::Error::Io(error) => error.raw_os_error(),
-            gpio::Error::PermissionDenied(_) => Some(errno::EACCES),
-            gpio::Error::PinUsed(_) => Some(errno::EBUSY),
-            gpio::Error::PinNotAvailable(_) => Some(errno::EINVAL),
-            gpio::Error::UnknownModel => return no_pi(e),
-            gpio::Error::ThreadPanic => None,
-        };
-        open_error(DeviceFile::Gpio, &what, number, e)
-    })
+    Gpio::new().and_then(|gpio| gpio.get(pin)).map_err(|e| gpio_error(pin, e))
+}
+
+fn gpio_error(pin: u8, error: gpio::Error) -> DeviceError {
+    let number = match &error {
+        gpio::Error::Io(error) => error.raw_os_error(),
+        gpio::Error::PermissionDenied(_) => Some(errno::EACCES),
+        gpio::Error::PinUsed(_) => Some(errno::EBUSY),
+        gpio::Error::PinNotAvailable(_) => Some(errno::EINVAL),
+        gpio::Error::UnknownModel => return no_pi(error),
+        gpio::Error::ThreadPanic => None,
+    };
+    open_error(DeviceFile::Gpio, &format!("pin {pin}"), number, error)
 }
 
 fn no_pi(error: impl std::error::Error + Send + Sync + 'static) -> DeviceError {

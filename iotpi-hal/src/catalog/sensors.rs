@@ -5,7 +5,7 @@
     allow(unused_variables, unused_imports)
 )]
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use iotpi_core::DeviceError;
 use serde::Deserialize;
@@ -19,7 +19,6 @@ use crate::{
         BlockingSensor,
         bme280::{Chip, PRIMARY_ADDRESS, SECONDARY_ADDRESS},
         ds18b20::Ds18b20,
-        motion::{Motion, MotionConfig},
         system::System,
     },
 };
@@ -56,16 +55,6 @@ pub(super) static ENTRIES: &[CatalogEntry] = &[
         example: "bus = \"sim\"",
         readme: "reference-app/modules/temperature/README.md",
         open: ds18b20,
-    },
-    CatalogEntry {
-        name: "motion",
-        title: "Passive infrared motion sensor",
-        offers: &["motion"],
-        connects: "any pin",
-        buses: &[Bus::Sim, Bus::Linux, Bus::Pi],
-        example: "bus = \"sim\"\npin = 23\nhold_secs = 2.0",
-        readme: "reference-app/modules/motion/README.md",
-        open: motion,
     },
     CatalogEntry {
         name: "system",
@@ -107,38 +96,6 @@ pub struct Ds18b20Settings {
     pub bus: Bus,
     /// The id of the thermometer, `28-00000abcdef0`. Optional when there is only one.
     pub id: Option<String>,
-}
-
-/// Settings of `motion`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct MotionSettings {
-    /// `linux` (default), `pi` or `sim`.
-    #[serde(default)]
-    pub bus: Bus,
-    /// The BCM number of the pin.
-    pub pin: u8,
-    /// The path of the GPIO chip, `/dev/gpiochip0`, where it is not found by its label; bus `linux` only.
-    #[serde(default)]
-    pub chip: Option<PathBuf>,
-    /// Whether the pin is low during motion. Default false.
-    #[serde(default)]
-    pub active_low: bool,
-    /// The minimum time in milliseconds the pin must be active. Default 50.
-    #[serde(default = "debounce_ms")]
-    pub debounce_ms: u64,
-    /// The time in seconds motion lasts after the pin was last active, 0 to 3,600. Default 2.
-    #[serde(default = "hold_secs")]
-    pub hold_secs: f64,
-}
-
-fn debounce_ms() -> u64 {
-    50
-}
-
-fn hold_secs() -> f64 {
-    2.0
 }
 
 /// Settings of `system`.
@@ -214,41 +171,6 @@ fn ds18b20(settings: Value, setup: &Setup) -> Result<Device, Failure> {
         }
         // Plain files: this bus needs no feature.
         Bus::Linux => Ok(sensor(Ds18b20::new(id))),
-        other => Err(not_built(other)),
-    }
-}
-
-fn motion(settings: Value, setup: &Setup) -> Result<Device, Failure> {
-    let MotionSettings { bus, pin, chip, active_low, debounce_ms, hold_secs } = read(settings)?;
-    if !(0.0..=3600.0).contains(&hold_secs) || debounce_ms > 10_000 {
-        return Err(wrong("`hold_secs` is 0 to 3600, `debounce_ms` 0 to 10000"));
-    }
-    let config = MotionConfig {
-        debounce: Duration::from_millis(debounce_ms),
-        hold: Duration::from_secs_f64(hold_secs),
-        active_low,
-    };
-    let clock = setup.clock.clone();
-    match bus {
-        #[cfg(feature = "sim")]
-        Bus::Sim => {
-            let world = setup.world.clone();
-            let faults = world.faults("motion");
-            let sim =
-                crate::sim::SimPin::input(move || world.weather().motion != active_low).with_faults(faults);
-            Ok(Device::Sensor(Box::new(Motion::new(sim, clock, config))))
-        }
-        #[cfg(feature = "linux")]
-        Bus::Linux => {
-            use crate::bus::linux::{Pull, input};
-
-            // Without a sensor the pin must not float.
-            let pull = if active_low { Pull::Up } else { Pull::Down };
-            Ok(Device::Sensor(Box::new(Motion::new(input(chip.as_deref(), pin, pull)?, clock, config))))
-        }
-        #[cfg(feature = "pi")]
-        Bus::Pi => Ok(Device::Sensor(Box::new(Motion::new(crate::bus::pi::input(pin)?, clock, config)))),
-        #[allow(unreachable_patterns)]
         other => Err(not_built(other)),
     }
 }

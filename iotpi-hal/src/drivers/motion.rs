@@ -13,15 +13,16 @@
 //! | `permission denied` | the user must be in group `gpio` |
 //!
 //! # Deliberately absent
-//! Interrupts: the output stays high for seconds, so a reading every second misses nothing. An unplugged
-//! sensor reads as no motion: a single wire cannot report more.
+//! A check of the connection: an unplugged sensor reads as no motion. A single wire cannot report more.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use embedded_hal::digital::InputPin;
-use iotpi_core::{Clock, DeviceError, Quantity, Sample, Sensor, async_trait};
+use iotpi_core::{DeviceError, Quantity, Sample, Sensor, async_trait};
+use tokio::time::Instant;
 
-/// Debounce and hold times of a motion sensor, and the polarity of its pin.
+use crate::bus::EdgeInput;
+
+/// The hold time of a motion sensor, and the polarity of its pin.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,8 +34,6 @@ use iotpi_core::{Clock, DeviceError, Quantity, Sample, Sensor, async_trait};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MotionConfig {
-    /// The minimum time the pin must be active: 50 ms. A shorter pulse is a disturbance.
-    pub debounce: Duration,
     /// The time motion lasts after the pin was last active: 2 s.
     pub hold: Duration,
     /// Whether the pin is low during motion.
@@ -43,126 +42,114 @@ pub struct MotionConfig {
 
 impl Default for MotionConfig {
     fn default() -> Self {
-        Self { debounce: Duration::from_millis(50), hold: Duration::from_secs(2), active_low: false }
+        Self { hold: Duration::from_secs(2), active_low: false }
     }
 }
 
-/// The motion sensor on a pin.
+/// The motion sensor on a pin. Motion between two reads is reported by the next one; its beginning and its end
+/// are reported before the interval ends.
 ///
 #[cfg_attr(feature = "sim", doc = "```")]
 #[cfg_attr(not(feature = "sim"), doc = "```ignore")]
-/// use iotpi_core::SystemClock;
 /// use iotpi_hal::{drivers::motion::{Motion, MotionConfig}, sim::SimPin};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// let pin = SimPin::new();
-/// let mut motion = Motion::new(pin.clone(), SystemClock::shared(), MotionConfig::default());
-/// assert!(!motion.look().await?);
+/// let mut motion = Motion::new(pin.clone(), MotionConfig::default());
+/// assert!(!motion.observe()?);
 ///
 /// pin.drive(true);
-/// assert!(motion.look().await?);
+/// pin.drive(false);
+/// assert!(motion.observe()?);
 /// # Ok::<(), iotpi_core::DeviceError>(())
 /// # }).unwrap();
 /// ```
 #[derive(Debug)]
 pub struct Motion<P> {
     pin: P,
-    clock: Arc<dyn Clock>,
     config: MotionConfig,
-    /// Monotonic time.
-    last_active_at: Option<Duration>,
+    held_until: Option<Instant>,
+    /// Motion since the last read.
+    was_active: bool,
+    /// The last read reported motion.
+    is_reported: bool,
 }
 
-impl<P> Motion<P>
-where
-    P: InputPin,
-    P::Error: Debug,
-{
+impl<P: EdgeInput> Motion<P> {
     /// A sensor on a pin.
-    pub fn new(pin: P, clock: Arc<dyn Clock>, config: MotionConfig) -> Self {
-        Self { pin, clock, config, last_active_at: None }
+    pub fn new(pin: P, config: MotionConfig) -> Self {
+        Self { pin, config, held_until: None, was_active: false, is_reported: false }
     }
 
-    /// Whether there is motion now, or was within the hold time. Takes the debounce time when motion begins.
+    /// Whether there is motion now, or was since the last call or within the hold time.
     ///
     /// # Errors
     /// [`DeviceErrorKind::Bus`](iotpi_core::DeviceErrorKind::Bus) when the pin cannot be read.
-    ///
-    /// # Cancel safety
-    /// A cancelled call does not change the state of the sensor.
-    pub async fn look(&mut self) -> Result<bool, DeviceError> {
-        let mut active = self.is_active()?;
-        if active && !self.held() {
-            tokio::time::sleep(self.config.debounce).await;
-            active = self.is_active()?;
+    pub fn observe(&mut self) -> Result<bool, DeviceError> {
+        let mut is_recent = false;
+        while let Some(edge) = self.pin.next_edge()? {
+            // Also at the end of motion the hold time begins.
+            is_recent = true;
+            self.was_active |= self.is_active_at(edge.is_high) || edge.lost > 0;
         }
-        if active {
-            self.last_active_at = Some(self.clock.monotonic());
+        let active = self.is_active()?;
+        if active || (is_recent && (self.was_active || self.is_reported)) {
+            self.held_until = Some(Instant::now() + self.config.hold);
         }
-        Ok(self.held())
+        let was_active = std::mem::take(&mut self.was_active);
+        self.is_reported = active || was_active || self.is_held();
+        Ok(self.is_reported)
     }
 
-    /// Waits until motion begins or ends. Polls the pin once per `every`. Returns whether there is motion
-    /// now.
-    ///
-    /// # Errors
-    /// [`DeviceErrorKind::Bus`](iotpi_core::DeviceErrorKind::Bus) when the pin cannot be read.
-    ///
-    /// # Cancel safety
-    /// A cancelled wait loses no change: the next call compares with the last state that was read.
-    pub async fn changed(&mut self, every: Duration) -> Result<bool, DeviceError> {
-        let before = self.held();
-        loop {
-            let now = self.look().await?;
-            if now != before {
-                return Ok(now);
-            }
-            tokio::time::sleep(every).await;
-        }
+    fn is_held(&self) -> bool {
+        self.held_until.is_some_and(|until| Instant::now() < until)
     }
 
-    fn held(&self) -> bool {
-        self.last_active_at.is_some_and(|at| {
-            self.clock.monotonic().saturating_sub(at) < self.config.hold.max(Duration::from_nanos(1))
-        })
+    fn is_active_at(&self, is_high: bool) -> bool {
+        is_high != self.config.active_low
     }
 
     fn is_active(&mut self) -> Result<bool, DeviceError> {
-        let level = if self.config.active_low { self.pin.is_low() } else { self.pin.is_high() };
-        level.map_err(|e| DeviceError::pin(&e))
+        Ok(self.pin.is_high()? != self.config.active_low)
     }
 }
 
 #[async_trait]
-impl<P> Sensor for Motion<P>
-where
-    P: InputPin + Send,
-    P::Error: Debug,
-{
+impl<P: EdgeInput> Sensor for Motion<P> {
     fn quantities(&self) -> Vec<Quantity> {
         vec![Quantity::Motion]
     }
 
     async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
-        let moving = self.look().await?;
+        let moving = self.observe()?;
         Ok(vec![Sample::new(Quantity::Motion, f64::from(u8::from(moving)))])
+    }
+
+    async fn changed(&mut self) {
+        let is_ending = self.is_reported && !self.is_active().unwrap_or(true);
+        match self.held_until {
+            Some(until) if is_ending => {
+                let _ = tokio::time::timeout_at(until, self.pin.wait_for_edge()).await;
+            }
+            _ => self.pin.wait_for_edge().await,
+        }
     }
 }
 
 #[cfg(test)]
 #[cfg(feature = "sim")]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::Arc;
 
-    use iotpi_core::{ManualClock, Timestamp};
+    use iotpi_core::{Runner, SensorModule, testing::RecordingUplink};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::sim::{SimPin, Weather, World};
 
-    fn sensor(world: &Arc<World>, config: MotionConfig) -> (Arc<ManualClock>, Motion<SimPin>) {
-        let (clock, source) = (ManualClock::at(Timestamp::MIN), Arc::clone(world));
-        let pin = SimPin::input(move || source.weather().motion);
-        (clock.clone(), Motion::new(pin, clock, config))
+    fn sensor(world: &Arc<World>, config: MotionConfig) -> Motion<SimPin> {
+        let source = Arc::clone(world);
+        Motion::new(SimPin::input(move || source.weather().motion), config)
     }
 
     fn weather(motion: bool) -> Weather {
@@ -172,49 +159,59 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn motion_lasts_for_its_hold_time() {
         let world = World::still(weather(true));
-        let (clock, mut motion) = sensor(&world, MotionConfig::default());
+        let mut motion = sensor(&world, MotionConfig::default());
 
-        let begun = motion.look().await.unwrap();
+        let begun = motion.observe().unwrap();
         world.set(weather(false));
-        clock.advance(Duration::from_millis(1900));
-        let held = motion.look().await.unwrap();
-        clock.advance(Duration::from_millis(200));
-        let over = motion.look().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1900)).await;
+        let held = motion.observe().unwrap();
+        tokio::time::sleep(Duration::from_millis(2001)).await;
+        let over = motion.observe().unwrap();
 
         assert_eq!([begun, held, over], [true, true, false]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pulse_shorter_than_the_debounce_time_is_no_motion() {
-        let looks = AtomicU32::new(0);
-        // High at the first read, low at the second.
-        let pin = SimPin::input(move || looks.fetch_add(1, Ordering::Relaxed) == 0);
-        let mut motion = Motion::new(pin, ManualClock::at(Timestamp::MIN), MotionConfig::default());
+    async fn motion_between_two_reads_is_reported_without_a_hold_time() {
+        let pin = SimPin::new();
+        let config = MotionConfig { hold: Duration::ZERO, ..MotionConfig::default() };
+        let mut motion = Motion::new(pin.clone(), config);
 
-        assert!(!motion.look().await.unwrap());
+        let before = motion.observe().unwrap();
+        pin.drive(true);
+        pin.drive(false);
+        let after = [motion.observe().unwrap(), motion.observe().unwrap()];
+
+        assert_eq!((before, after), (false, [true, false]));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_read_waits_for_a_change() {
-        let world = World::still(weather(false));
-        let (_clock, mut motion) = sensor(&world, MotionConfig::default());
+    async fn a_module_records_beginning_and_end_of_motion() {
+        let (pin, hub) = (SimPin::new(), RecordingUplink::new("hall".parse().unwrap()));
+        let stop = CancellationToken::new();
+        let module =
+            SensorModule::new(Motion::new(pin.clone(), MotionConfig::default()), Duration::from_secs(3600));
+        let running = tokio::spawn(Runner::new(hub.clone()).run_until(module, stop.clone()));
+        hub.until(|hub| hub.readings().len() == 1).await;
+        let begin = Instant::now();
 
-        let wait = motion.changed(Duration::from_millis(100));
-        let begin = async {
-            tokio::time::sleep(Duration::from_secs(5)).await;
-            world.set(weather(true));
-        };
-        let (changed, ()) = tokio::join!(wait, begin);
+        pin.drive(true);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        pin.drive(false);
+        hub.until(|hub| hub.readings().len() == 4).await;
+        stop.cancel();
+        running.await.unwrap().unwrap();
 
-        assert!(changed.unwrap());
+        let values: Vec<_> = hub.readings().iter().filter_map(|reading| reading.outcome.value()).collect();
+        assert_eq!(values, [0.0, 1.0, 1.0, 0.0]);
+        assert!((2500..2700).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_active_low_sensor_is_inverted() {
         let world = World::still(weather(false));
-        let (_clock, mut motion) =
-            sensor(&world, MotionConfig { active_low: true, ..MotionConfig::default() });
+        let mut motion = sensor(&world, MotionConfig { active_low: true, ..MotionConfig::default() });
 
-        assert!(motion.look().await.unwrap());
+        assert!(motion.observe().unwrap());
     }
 }

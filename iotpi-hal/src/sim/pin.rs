@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use embedded_hal::{
@@ -10,10 +11,20 @@ use embedded_hal::{
     pwm::{self, SetDutyCycle},
 };
 
+use iotpi_core::{DeviceError, async_trait};
+use tokio::time::Instant;
+
 use super::{Fault, FaultSwitch, lock};
+use crate::bus::{Edge, EdgeInput, EdgeQueue};
+
+/// The time from one look at the source of an input to the next, while a driver waits for an edge.
+const SOURCE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A simulated pin: an input, an output or a PWM output. Clones are handles of the same pin: one for the
 /// driver, one for the test that observes it.
+///
+/// An input records its edges, as the kernel does ([`EdgeInput`]): at each [`drive`](Self::drive), and when a
+/// driver waits on an input with a source. Their times are those of tokio's clock.
 ///
 /// ```
 /// use embedded_hal::digital::{InputPin, OutputPin};
@@ -34,18 +45,38 @@ use super::{Fault, FaultSwitch, lock};
 #[derive(Clone, Default)]
 pub struct SimPin {
     state: Arc<Mutex<State>>,
+    edges: EdgeQueue,
+    debounce: Duration,
     source: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
     faults: FaultSwitch,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    powered_at: Instant,
     /// The duty in per cent, 0 to 100.
     duty: u8,
     /// The last [`HISTORY`] duties that were set, oldest first.
     history: Vec<u8>,
     /// The level the input last returned, for [`Fault::Stuck`].
     level: bool,
+    /// The level after the last edge.
+    debounced: bool,
+    /// A level that may not last for the debounce time, and its beginning.
+    unsettled: Option<(bool, Instant)>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            powered_at: Instant::now(),
+            duty: 0,
+            history: Vec::new(),
+            level: false,
+            debounced: false,
+            unsettled: None,
+        }
+    }
 }
 
 /// The number of changes a pin remembers.
@@ -79,7 +110,17 @@ impl SimPin {
     /// A pin that reads its level from `source`.
     #[must_use]
     pub fn input(source: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self { source: Some(Arc::new(source)), ..Self::default() }
+        let pin = Self { source: Some(Arc::new(source)), ..Self::default() };
+        let level = pin.source.as_ref().is_some_and(|source| source());
+        lock(&pin.state).debounced = level;
+        pin
+    }
+
+    /// The same pin, whose level must last for this time before it counts. Set it before the pin is cloned.
+    #[must_use]
+    pub fn with_debounce(mut self, debounce: Duration) -> Self {
+        self.debounce = debounce;
+        self
     }
 
     /// The same pin with the faults of this switch.
@@ -98,6 +139,40 @@ impl SimPin {
     /// Sets the level that an input without a source reads, as a button would.
     pub fn drive(&self, high: bool) {
         lock(&self.state).duty = if high { 100 } else { 0 };
+        self.sample(high);
+    }
+
+    /// Takes a level of the input now, and records the edges that have lasted for the debounce time.
+    fn sample(&self, level: bool) {
+        let mut state = lock(&self.state);
+        let now = Instant::now();
+        self.settle(&mut state, now);
+        if level == state.unsettled.map_or(state.debounced, |(level, _)| level) {
+            return;
+        }
+        state.unsettled = Some((level, now));
+        self.settle(&mut state, now);
+        drop(state);
+        self.edges.wake();
+    }
+
+    fn settle(&self, state: &mut State, now: Instant) {
+        let Some((level, since)) = state.unsettled.filter(|(_, since)| *since + self.debounce <= now) else {
+            return;
+        };
+        state.unsettled = None;
+        if level != state.debounced {
+            state.debounced = level;
+            self.edges.push(level, since - state.powered_at, 0);
+        }
+    }
+
+    /// Looks at the source of the input, unless it has a fault.
+    fn look(&self) {
+        if let (Some(source), None) = (&self.source, self.faults.fault()) {
+            self.sample(source());
+        }
+        self.settle(&mut lock(&self.state), Instant::now());
     }
 
     /// The share of the time the pin is high, in per cent: 0 or 100 for a pin that is not a PWM output.
@@ -175,12 +250,95 @@ impl InputPin for SimPin {
             (Some(Fault::AllOnes), _) => return Ok(true),
             (Some(Fault::Noise), _) => return Ok(self.faults.random_byte() & 1 == 1),
             (_, Some(source)) => source(),
+            (_, None) if !self.debounce.is_zero() => {
+                self.settle(&mut state, Instant::now());
+                state.debounced
+            }
             (_, None) => state.duty > 0,
         };
         Ok(state.level)
     }
 
     fn is_low(&mut self) -> Result<bool, SimPinError> {
-        Ok(!self.is_high()?)
+        Ok(!InputPin::is_high(self)?)
+    }
+}
+
+#[async_trait]
+impl EdgeInput for SimPin {
+    fn is_high(&mut self) -> Result<bool, DeviceError> {
+        InputPin::is_high(self).map_err(|e| DeviceError::pin(&e))
+    }
+
+    fn next_edge(&mut self) -> Result<Option<Edge>, DeviceError> {
+        self.look();
+        Ok(self.edges.pop())
+    }
+
+    async fn wait_for_edge(&mut self) {
+        loop {
+            self.look();
+            if !self.edges.is_empty() {
+                return;
+            }
+            let unsettled = lock(&self.state).unsettled.map(|(_, since)| since + self.debounce);
+            let source_at = self.source.as_ref().map(|_| Instant::now() + SOURCE_INTERVAL);
+            match [unsettled, source_at].into_iter().flatten().min() {
+                Some(at) => drop(tokio::time::timeout_at(at, self.edges.pushed()).await),
+                None => self.edges.pushed().await,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn levels(pin: &mut SimPin) -> Vec<bool> {
+        std::iter::from_fn(|| pin.next_edge().unwrap()).map(|edge| edge.is_high).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn edges_wait_with_their_times() {
+        let mut pin = SimPin::new();
+
+        for high in [true, true, false] {
+            pin.drive(high);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let edges = [pin.next_edge().unwrap().unwrap(), pin.next_edge().unwrap().unwrap()];
+
+        assert_eq!(edges.map(|edge| edge.is_high), [true, false]);
+        assert_eq!(edges[1].at - edges[0].at, Duration::from_millis(20));
+        assert_eq!(pin.next_edge().unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_level_counts_after_the_debounce_time() {
+        let mut pin = SimPin::new().with_debounce(Duration::from_millis(5));
+
+        for high in [true, false, true] {
+            pin.drive(high);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let early = levels(&mut pin);
+        let begin = Instant::now();
+        pin.wait_for_edge().await;
+
+        assert_eq!(early, [false; 0]);
+        assert_eq!(begin.elapsed(), Duration::from_millis(4));
+        assert_eq!(levels(&mut pin), [true]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_makes_edges_while_a_driver_waits() {
+        let begin = Instant::now();
+        let mut pin = SimPin::input(move || begin.elapsed() >= Duration::from_secs(3));
+
+        pin.wait_for_edge().await;
+
+        assert_eq!(begin.elapsed(), Duration::from_secs(3));
+        assert_eq!(levels(&mut pin), [true]);
     }
 }

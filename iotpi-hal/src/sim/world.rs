@@ -30,12 +30,39 @@ pub struct Weather {
     pub illuminance: f64,
     /// Whether there is motion in the room.
     pub motion: bool,
+    /// Whether the contacts are active: a door is open, a button is pressed.
+    pub contact: bool,
+    /// Carbon dioxide in parts per million.
+    pub co2: f64,
+    /// The resistance of a gas sensor in ohms: lower with more volatile compounds in the air.
+    pub gas_resistance: f64,
+    /// The voltage of the supply in volts.
+    pub voltage: f64,
+    /// The current of the supply in amperes.
+    pub current: f64,
+    /// The distance to the nearest object in metres.
+    pub distance: f64,
+    /// The mass on the scale in kilograms.
+    pub mass: f64,
 }
 
 impl Default for Weather {
     /// A comfortable room: 21.5 °C, 45 %, 1013.25 hPa, 300 lx, no motion.
     fn default() -> Self {
-        Self { temperature: 21.5, humidity: 45.0, pressure: 101_325.0, illuminance: 300.0, motion: false }
+        Self {
+            temperature: 21.5,
+            humidity: 45.0,
+            pressure: 101_325.0,
+            illuminance: 300.0,
+            motion: false,
+            contact: false,
+            co2: 600.0,
+            gas_resistance: 50_000.0,
+            voltage: 5.1,
+            current: 0.8,
+            distance: 1.25,
+            mass: 1.5,
+        }
     }
 }
 
@@ -137,6 +164,17 @@ fn drift(seed: u64, now: Timestamp) -> Weather {
         pressure,
         illuminance: 2.0 + 800.0 * sun * (0.3 + 0.7 * clouds),
         motion: is_motion(seed, now, day),
+        contact: unit(seed, 22, now.as_micros().div_euclid(5_000_000)) < 0.1,
+        // More by day, when there are people in the room.
+        co2: 700.0
+            + 150.0 * warmth
+            + 120.0 * wander(seed, 12, secs, 1800.0)
+            + 5.0 * wander(seed, 13, secs, 10.0),
+        gas_resistance: 50_000.0 + 20_000.0 * wander(seed, 14, secs, 3600.0),
+        voltage: 5.1 + 0.05 * wander(seed, 15, secs, 30.0),
+        current: 0.8 + 0.3 * wander(seed, 16, secs, 20.0),
+        distance: 1.25 + 0.5 * wander(seed, 17, secs, 60.0),
+        mass: 1.5 + 0.5 * wander(seed, 18, secs, 600.0),
     }
 }
 

@@ -38,12 +38,12 @@ pub async fn check_sensor(
 /// 6. A cancelled read leaves the sensor usable.
 ///
 /// ```
-/// use iotpi_core::{ManualClock, Quantity, Timestamp};
+/// use iotpi_core::Quantity;
 /// use iotpi_hal::{drivers::motion::{Motion, MotionConfig}, sim::{Fault, SimPin}, testing::SensorContract};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// let pin = SimPin::new();
-/// let mut motion = Motion::new(pin.clone(), ManualClock::at(Timestamp::MIN), MotionConfig::default());
+/// let mut motion = Motion::new(pin.clone(), MotionConfig::default());
 ///
 /// // A pin cannot report that the sensor is not connected.
 /// SensorContract::new([(Quantity::Motion, 0.0..=1.0)])

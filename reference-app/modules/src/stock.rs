@@ -25,8 +25,13 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// Opens all devices. With the folder of the module's outbox, hazardous commands are logged there.
+    /// Opens all devices. With the folder of the module's outbox, hazardous commands are logged there, and
+    /// drivers keep their state there.
     pub fn open(settings: &Settings, setup: &Setup, outbox: Option<&Path>) -> anyhow::Result<Self> {
+        let setup = match outbox {
+            Some(folder) => &setup.clone().with_state_folder(folder),
+            None => setup,
+        };
         let mut manifest = Manifest::new().with_version(env!("CARGO_PKG_VERSION"));
         manifest.description = settings.description.clone();
         manifest.heartbeat_secs = settings.heartbeat_secs;
@@ -112,7 +117,8 @@ mod tests {
 
     use super::*;
 
-    const FOLDERS: [&str; 6] = ["temperature", "humidity", "led", "motion", "camera", "system"];
+    const FOLDERS: [&str; 8] =
+        ["temperature", "humidity", "led", "motion", "input", "counter", "camera", "system"];
 
     fn read(folder: &str, file: &str) -> String {
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(file)).unwrap()
