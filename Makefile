@@ -1,6 +1,6 @@
 # The commands of the project. `make help` lists them; each first runs scripts/doctor.sh, which installs what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm torture check bless ui package wheel bench compare soak fuzz clean doctor-%
+.PHONY: help demo test test-vm test-pi test-arm torture check bless ui package wheel bench compare soak fuzz clean doctor-%
 MAKEFLAGS += --no-print-directory
 
 # The port, data folder and camera source of `make demo`: testcard, a folder of JPEG files, /dev/video0.
@@ -30,6 +30,12 @@ test: doctor-test $(DASHBOARD) ## Runs every test of every part; PARTS="rust pyt
 
 test-vm: doctor-test-vm ## Tests the V4L2 camera with a real kernel, in a virtual machine; two minutes
 	@scripts/test-vm.sh
+
+test-pi: doctor-test-pi ## Tests a module on an emulated Raspberry Pi 3, with rppal; a few minutes
+	@scripts/test-pi.sh
+
+test-arm: doctor-test-arm ## Runs tests of the core, the drivers and the store as Arm programs; some minutes
+	@scripts/test-arm.sh
 
 torture: doctor-torture $(DASHBOARD) ## Runs the stress tests at full size, a quarter of an hour or more; PARTS="hub-kills power-cuts" selects some
 	@scripts/torture.sh $(PARTS)

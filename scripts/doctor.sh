@@ -131,10 +131,23 @@ need_guest() {
     have apt-get && [ "$(dpkg --print-architecture)" = amd64 ] || fail 'the guest requires Debian on amd64' 'run it on such a machine'
     have qemu-system-x86_64 || packages 'the test of the V4L2 camera in a guest' qemu-system-x86
     have strip || packages 'the reduction of the guest' binutils
-    local sudo=sudo
-    [ "$(id -u)" != 0 ] || sudo=''
-    apt-cache show linux-image-amd64 busybox-static >/dev/null 2>&1 ||
-        or_fail 'the list of packages could not be fetched' "$OFFLINE" $sudo apt-get update -q
+}
+
+# For the guest of `make test-pi`.
+need_pi() {
+    have apt-get && have dpkg-deb || fail 'the emulated Raspberry Pi requires Debian' 'run it on such a machine'
+    have qemu-system-aarch64 || packages 'the emulated Raspberry Pi' qemu-system-arm
+    have cpio || packages 'the initramfs of the guest' cpio
+}
+
+# Builds programs for a 64-bit Raspberry Pi on another machine.
+need_arm() {
+    local target=aarch64-unknown-linux-gnu
+    have aarch64-linux-gnu-gcc || packages 'programs for a Raspberry Pi' gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    [ ! -d "$(rustc --print target-libdir --target $target)" ] || return 0
+    have rustup || fail "there is no Rust standard library for $target" 'install Rust from https://rustup.rs, or the library for your rustc'
+    log "installing the Rust standard library for $target (rustup)"
+    or_fail "the Rust standard library for $target could not be installed" "$OFFLINE" rustup target add $target
 }
 
 need_browser() {
@@ -202,6 +215,8 @@ for command in "$@"; do
         demo) need_rust; need_node ;;
         v4l) need_libclang ;;
         test-vm) need_rust; need_libclang; need_guest ;;
+        test-pi) need_rust; need_arm; need_pi ;;
+        test-arm) need_rust; need_arm; have qemu-aarch64-static || packages 'the emulation of Arm programs' qemu-user-static ;;
         wheel) need_rust; need_python; need_zig ;;
         check) need_rust; need_node; need_python; need_libclang; need_deny ;;
         bless) need_rust; need_node; need_python ;;

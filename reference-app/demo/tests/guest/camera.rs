@@ -1,125 +1,37 @@
-//! The V4L2 camera with a real kernel: the module in a guest with the virtual camera `vivid`, the hub on the
-//! host.
+//! The V4L2 camera with the virtual camera `vivid`.
 //!
-//! `make test-vm` builds the guest (`scripts/test-vm.sh`) and runs this; `IOTPI_VM` is the folder with its
-//! kernel and initramfs. The guest runs the shell commands that arrive on its serial line, one per line, and
-//! answers with the output of the command and `guest: status N`.
-#![allow(clippy::unwrap_used)]
+//! `make test-vm` runs this; `IOTPI_VM` is the folder with the kernel and the initramfs of its guest.
 
-#[path = "it/support/programs.rs"]
-mod programs;
-
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{path::Path, time::Duration};
 
 use iotpi_core::{CommandState, HubClient, ModuleId, NewCommand};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor};
 
-use self::programs::{HubProcess, add_token};
+use crate::{
+    machine::{DEADLINE, Guest, HOST_ADDRESS, Machine, until},
+    programs::{HubProcess, add_token},
+};
 
-/// The longest wait. A guest without hardware virtualisation is slow: it boots in ten seconds and delivers
-/// two frames a second.
-const DEADLINE: Duration = Duration::from_secs(120);
-/// The address of the host as the guest sees it.
-const HOST_ADDRESS: &str = "10.0.2.2";
-
-/// A running guest.
-struct Guest {
-    child: Child,
-    stdin: ChildStdin,
-    lines: Lines<BufReader<ChildStdout>>,
+/// Plugs in a camera: a webcam with a few sizes.
+async fn plug_in(guest: &mut Guest) {
+    let options = "n_devs=1 node_types=1 num_inputs=1 input_types=0";
+    guest.run(&format!("insmod /drivers/vivid.ko {options} && [ -c /dev/video0 ]")).await;
 }
 
-impl Guest {
-    async fn boot(image: &Path) -> Self {
-        let mut child = Command::new("qemu-system-x86_64")
-            .args(["-accel", "tcg", "-m", "256", "-no-reboot", "-display", "none", "-monitor", "none"])
-            .args(["-serial", "stdio", "-nic", "user,model=virtio-net-pci"])
-            .args(["-append", "console=ttyS0 quiet loglevel=1 panic=-1", "-kernel"])
-            .arg(image.join("vmlinuz"))
-            .arg("-initrd")
-            .arg(image.join("initramfs"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("qemu-system-x86_64 cannot be started");
-        let stdin = child.stdin.take().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut guest = Self { child, stdin, lines };
-        guest.read_until("guest: ready").await;
-        guest
-    }
-
-    /// Reads up to a line with this prefix; returns the output before it, and the rest of the line.
-    async fn read_until(&mut self, prefix: &str) -> (String, String) {
-        let reading = async {
-            let mut before = String::new();
-            loop {
-                let line = self.lines.next_line().await.unwrap().expect("the guest ended");
-                if let Some(rest) = line.strip_prefix(prefix) {
-                    return (before, rest.trim().to_owned());
-                }
-                before.push_str(&line);
-                before.push('\n');
-            }
-        };
-        timeout(DEADLINE, reading).await.expect("the guest does not answer")
-    }
-
-    /// Runs a shell command; returns its output and whether it succeeded.
-    async fn try_run(&mut self, command: &str) -> (String, bool) {
-        self.stdin.write_all(format!("{command}\n").as_bytes()).await.unwrap();
-        let (output, status) = self.read_until("guest: status").await;
-        (output, status == "0")
-    }
-
-    /// Runs a shell command that must succeed.
-    async fn run(&mut self, command: &str) -> String {
-        let (output, succeeded) = self.try_run(command).await;
-        assert!(succeeded, "{command}: {output}");
-        output
-    }
-
-    /// Plugs in a camera: a webcam with a few sizes.
-    async fn plug_in(&mut self) {
-        let options = "n_devs=1 node_types=1 num_inputs=1 input_types=0";
-        self.run(&format!("insmod /drivers/vivid.ko {options} && [ -c /dev/video0 ]")).await;
-    }
-
-    /// Removes the camera from the bus, and its driver from the kernel, which waits until no process has it
-    /// open.
-    async fn unplug(&mut self) {
-        self.run("echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind").await;
-        let unloading = async {
-            while !self.try_run("rmmod vivid 2>/dev/null").await.1 {
-                sleep(Duration::from_millis(100)).await;
-            }
-        };
-        timeout(DEADLINE, unloading).await.expect("the module does not close the camera");
-        self.run("[ ! -e /dev/video0 ]").await;
-    }
-
-    async fn start_module(&mut self, settings: &str, hub: &str) {
-        let settings = settings.replace('\n', "\\n").replace('"', "\\\"");
-        self.run(&format!("printf \"{settings}\" >/camera.toml")).await;
-        self.run(&format!("iotpi-module run /camera.toml --hub {hub} >>/tmp/log 2>&1 & module=$!")).await;
-    }
-
-    /// Stops the module and the guest.
-    async fn shut_down(mut self) {
-        self.run("kill $module; wait $module").await;
-        self.stdin.write_all(b"poweroff -f\n").await.unwrap();
-        let status =
-            timeout(DEADLINE, self.child.wait()).await.expect("the guest does not power off").unwrap();
-        assert!(status.success());
-    }
+/// Removes the camera from the bus, and its driver from the kernel, which waits until no process has it
+/// open.
+async fn unplug(guest: &mut Guest) {
+    guest.run("echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind").await;
+    let unloading = async {
+        while !guest.try_run("rmmod vivid 2>/dev/null").await.1 {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(DEADLINE, unloading).await.expect("the module does not close the camera");
+    guest.run("[ ! -e /dev/video0 ]").await;
 }
 
 fn camera() -> ModuleId {
@@ -147,19 +59,6 @@ async fn brightness(hub: &HubClient) -> f64 {
     let jpeg = hub.snapshot(Some(&camera())).await.unwrap();
     let pixels = JpegDecoder::new(ZCursor::new(jpeg.to_vec())).decode().unwrap();
     pixels.iter().map(|&byte| f64::from(byte)).sum::<f64>() / pixels.len() as f64
-}
-
-/// Polls until there is a result.
-async fn until<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
-    let polling = async {
-        loop {
-            if let Some(result) = poll().await {
-                return result;
-            }
-            sleep(Duration::from_millis(100)).await;
-        }
-    };
-    timeout(DEADLINE, polling).await.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"))
 }
 
 /// Sends the command that sets a control; returns its outcome.
@@ -190,10 +89,10 @@ async fn a_kernel_camera_streams_is_adjusted_unplugged_and_recovers() {
              [[device]]\ndriver = \"v4l-controls\"\n"
         )
     };
-    let mut guest = Guest::boot(Path::new(&image)).await;
+    let mut guest = Guest::boot(Machine::Pc, Path::new(&image)).await;
 
     // Frames arrive in the requested size.
-    guest.plug_in().await;
+    plug_in(&mut guest).await;
     guest.start_module(&settings(640, 360), &url_in_guest).await;
     assert_eq!(more_frames(&hub, 5).await, (640, 360));
 
@@ -244,12 +143,12 @@ async fn a_kernel_camera_streams_is_adjusted_unplugged_and_recovers() {
     set(&hub, "brightness", json!(200)).await;
 
     // Unplugged: the module keeps running and no frame arrives.
-    guest.unplug().await;
+    unplug(&mut guest).await;
     guest.run("kill -0 $module").await;
     no_frame_for(3).await;
 
     // Plugged in again: the camera recovers without help, with the controls of the settings.
-    guest.plug_in().await;
+    plug_in(&mut guest).await;
     assert_eq!(more_frames(&hub, 3).await, (640, 360));
     as_configured().await;
     guest.run("kill -0 $module").await;
