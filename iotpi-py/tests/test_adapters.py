@@ -3,70 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BytesIO
 from typing import Any
 
+import adafruit_mpu6050
 import gpiozero
 import gpiozero.pins.mock
 import iotpi
 import pytest
 from adafruit_bme280.basic import Adafruit_BME280_I2C
 from iotpi.testing import RecordingHub
-
-
-class SimulatedBus:
-    """An I2C bus of CircuitPython with one device, whose registers answer reads."""
-
-    def __init__(self, registers: dict[int, bytes]) -> None:
-        self.memory = bytearray(256)
-        for register, content in registers.items():
-            self.memory[register : register + len(content)] = content
-        self.unplugged = False
-        self._register = 0
-
-    def try_lock(self) -> bool:
-        return True
-
-    def unlock(self) -> None:
-        pass
-
-    def writeto(self, address: int, buffer: bytes, *, start: int = 0, end: int | None = None) -> None:
-        if self.unplugged:
-            raise OSError(121, "Remote I/O error")
-        written = buffer[start:end]
-        if written:
-            self._register = written[0]
-        if len(written) > 1:
-            self.memory[self._register : self._register + len(written) - 1] = written[1:]
-
-    def readfrom_into(self, address: int, buffer: bytearray, *, start: int = 0, end: int | None = None) -> None:
-        if self.unplugged:
-            raise OSError(121, "Remote I/O error")
-        length = len(buffer[start:end])
-        buffer[start:end] = self.memory[self._register : self._register + length]
-
-
-def little_endian(*words: int) -> bytes:
-    return b"".join((word & 0xFFFF).to_bytes(2, "little") for word in words)
-
-
-def big_endian(value: int) -> bytes:
-    """A measured value of 20 bits."""
-    return (value << 4).to_bytes(3, "big")
-
-
-# The compensation parameters and raw values of the example in the BMP280's datasheet, section 3.12.
-BME280 = {
-    0xD0: b"\x60",
-    0x88: little_endian(27504, 26435, -1000, 36477, -10685, 3024, 2855, 140, -7, 15500, -14600, 6000),
-    0xA1: b"\x4b",
-    0xE1: little_endian(370) + b"\x00\x13\x27\x03\x1e",
-    0xF7: big_endian(415148) + big_endian(519888) + b"\x7a\x00",
-}
+from simulated_buses import bme280, mpu6050
+from stand_ins.picamera2 import Picamera2
 
 
 def test_a_circuitpython_driver_is_a_sensor_of_all_its_quantities(recording_hub: RecordingHub) -> None:
-    bus = SimulatedBus(BME280)
+    bus = bme280()
     module = iotpi.Module("weather")
 
     module.adapt(Adafruit_BME280_I2C(bus), every=10)
@@ -86,8 +37,23 @@ def test_a_circuitpython_driver_is_a_sensor_of_all_its_quantities(recording_hub:
     }  # fmt: skip
 
 
+def test_each_axis_of_a_vector_is_a_channel(recording_hub: RecordingHub) -> None:
+    driver = adafruit_mpu6050.MPU6050(mpu6050())
+    module = iotpi.Module("gate")
+
+    module.adapt(driver)
+    module.adapt(driver, channel="hinge")
+    recording_hub.run_once(module)
+
+    channels = {(one.type, one.channel) for one in recording_hub.wait_for_readings("gate")}
+    vectors = {(name, axis) for name in ("acceleration", "angular-rate") for axis in "xyz"}
+    assert channels == {("temperature", None), *vectors} | {
+        ("temperature", "hinge"), *((name, f"hinge-{axis}") for name, axis in vectors),
+    }  # fmt: skip
+
+
 def test_an_unplugged_circuitpython_device_is_a_reading_without_a_value(recording_hub: RecordingHub) -> None:
-    bus = SimulatedBus(BME280)
+    bus = bme280()
     module = iotpi.Module("weather")
     module.adapt(Adafruit_BME280_I2C(bus))
     bus.unplugged = True
@@ -174,36 +140,11 @@ def test_sensors_of_gpiozero_are_read(recording_hub: RecordingHub, tmp_path: Any
     assert 0 < usage <= 100
 
 
-class Picamera2:
-    """The methods of ``picamera2.Picamera2`` that the adapter uses; the package needs libcamera's Python bindings."""
-
-    def __init__(self, jpeg: bytes) -> None:
-        self.started = False
-        self.jpeg = jpeg
-
-    def create_video_configuration(self) -> dict[str, object]:
-        return {"main": {"size": (1280, 720)}}
-
-    def configure(self, configuration: dict[str, Any]) -> None:
-        self.configuration = configuration
-
-    def camera_configuration(self) -> dict[str, Any]:
-        return self.configuration
-
-    def start(self) -> None:
-        self.started = True
-
-    def capture_file(self, file_output: BytesIO, name: str = "main", format: str | None = None) -> None:
-        assert (name, format) == ("main", "jpeg")
-        file_output.write(self.jpeg)
-
-
-Picamera2.__module__ = "picamera2.picamera2"
-
-
 def test_a_picamera2_is_the_camera(recording_hub: RecordingHub, jpeg: bytes) -> None:
     module = iotpi.Module("camera")
-    module.adapt(Picamera2(jpeg))
+    camera = Picamera2()
+    camera.jpeg = jpeg
+    module.adapt(camera)
 
     recording_hub.run_once(module)
 

@@ -20,8 +20,9 @@ from iotpi.testing import HubProcess
 MODULES = [example for example in EXAMPLES if example.module_id]
 SCRIPTS = [example for example in EXAMPLES if not example.module_id]
 TIMEOUT_SECS = 30
-# The examples use the mock pins of gpiozero.
-DEVICES = {"GPIOZERO_PIN_FACTORY": "mock"}
+TESTS = Path(__file__).parent
+# The examples use the mock pins of gpiozero, a simulated I2C bus, and a stand-in of picamera2.
+DEVICES = {"GPIOZERO_PIN_FACTORY": "mock", "PYTHONPATH": f"{TESTS / 'stand_ins'}:{TESTS}"}
 
 
 def run(example: Example, hub: HubProcess, token: str, folder: Path) -> subprocess.Popen[str]:

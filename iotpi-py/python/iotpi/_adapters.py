@@ -7,7 +7,8 @@ exists already.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from io import BytesIO
@@ -28,11 +29,24 @@ _PROPERTIES = {
     "pressure": Series("pressure", "hectopascal"),
     "CO2": Series("co2", "ppm"),
     "eCO2": Series("co2", "ppm"),
+    "TVOC": Series("tvoc", "ppb"),
     "lux": Series("illuminance", "lux"),
     "distance": Series("distance", "centimetre"),
+    "weight": Series("weight", "gram"),
     "voltage": Series("voltage", "volt"),
     "current": Series("current", "milliampere"),
+    # Not in that list, but common: INA219 and INA260, BME680.
+    "bus_voltage": Series("voltage", "volt"),
+    "power": Series("power", "watt"),
+    "gas": Series("gas-resistance", "ohm"),
 }
+# Those with three values. Each axis is a channel.
+_VECTORS = {
+    "acceleration": Series("acceleration", "metre_per_second_squared"),
+    "gyro": Series("angular-rate", "radian_per_second"),
+    "magnetic": Series("magnetic-field", "microtesla"),
+}
+_AXES = ("x", "y", "z")
 
 
 def adapt(module: Module, device: Any, name: str | None, channel: str | None, every: float | timedelta) -> None:
@@ -52,20 +66,30 @@ def adapt(module: Module, device: Any, name: str | None, channel: str | None, ev
 
 def _adapt_circuitpython(module: Module, driver: Any, channel: str | None, every: float | timedelta) -> None:
     # The class is asked, because reading a property would start a measurement.
-    found: dict[str, tuple[str, Series]] = {}
+    found: dict[str, tuple[str, list[Series]]] = {}
     for attribute, series in _PROPERTIES.items():
         if hasattr(type(driver), attribute):
-            found.setdefault(series.type, (attribute, series))
+            found.setdefault(series.type, (attribute, [replace(series, channel=channel)]))
+    for attribute, series in _VECTORS.items():
+        if hasattr(type(driver), attribute):
+            axes = [axis if channel is None else f"{channel}-{axis}" for axis in _AXES]
+            found[series.type] = (attribute, [replace(series, channel=axis) for axis in axes])
     if not found:
         raise InvalidArgument(
             f"{type(driver).__name__} is no device of gpiozero or picamera2, and has none of the properties of a "
-            f"CircuitPython driver ({', '.join(_PROPERTIES)})"
+            f"CircuitPython driver ({', '.join([*_PROPERTIES, *_VECTORS])})"
         )
-    attributes = [attribute for attribute, _ in found.values()]
 
-    @module.sensor(*(series for _, series in found.values()), channel=channel, every=every)
+    @module.sensor(*(one for _, series in found.values() for one in series), every=every)
     def read() -> list[Any]:
-        return [getattr(driver, attribute) for attribute in attributes]
+        return [value for attribute, series in found.values() for value in _values(driver, attribute, len(series))]
+
+
+def _values(driver: Any, attribute: str, count: int) -> Sequence[Any]:
+    value = getattr(driver, attribute)
+    if value is None:
+        return [None] * count
+    return [value] if count == 1 else list(value)
 
 
 def _adapt_gpiozero(module: Module, device: Any, name: str, channel: str | None, every: float | timedelta) -> None:

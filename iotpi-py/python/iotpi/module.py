@@ -183,10 +183,10 @@ class Module:
     ) -> None:
         """Adds a device of another package.
 
-        A CircuitPython driver becomes a sensor of all its quantities. A button or motion sensor of gpiozero records
-        its edges, other inputs are read periodically, and outputs become actions, with their value in the module's
-        state; they are switched off when the module ends. A ``Picamera2`` becomes the camera, and is started if it was
-        not.
+        A CircuitPython driver becomes a sensor of all its quantities; the axes of a vector are channels. A button or
+        motion sensor of gpiozero records its edges, other inputs are read periodically, and outputs become actions,
+        with their value in the module's state; they are switched off when the module ends. A ``Picamera2`` becomes
+        the camera, and is started if it was not.
 
         Args:
             device: The device.
