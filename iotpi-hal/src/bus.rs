@@ -13,15 +13,13 @@ pub mod linux;
 #[cfg(feature = "pi")]
 pub mod pi;
 mod soft_pwm;
-#[cfg(feature = "linux")]
 mod sysfs_pwm;
 
 #[cfg(any(feature = "pi", feature = "sim"))]
 pub(crate) use edges::EdgeQueue;
 pub use edges::{Edge, EdgeInput};
 pub use soft_pwm::{SoftPwm, SoftPwmError};
-#[cfg(feature = "linux")]
-pub use sysfs_pwm::{SysfsPwm, SysfsPwmError};
+pub use sysfs_pwm::{SysfsPwm, SysfsPwmConfig, SysfsPwmError};
 
 /// The back end that opens a device.
 ///

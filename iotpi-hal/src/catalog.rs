@@ -29,6 +29,7 @@ mod actuators;
 #[cfg(feature = "camera")]
 mod cameras;
 mod inputs;
+mod kernel;
 mod pin;
 mod sensors;
 
@@ -38,6 +39,10 @@ pub use cameras::{ReplaySettings, RpicamSettings, TestCardSettings};
 #[cfg(feature = "v4l")]
 pub use cameras::{V4lControlsSettings, V4lSettings};
 pub use inputs::{ContactSettings, CounterSettings, MotionSettings};
+pub use kernel::{
+    HwmonSettings, IioSettings, LedsSettings, LinearScaleSettings, PowerSupplySettings, PwmSettings,
+    ThermalSettings, W1Settings,
+};
 pub use pin::Pin;
 pub use sensors::{Bme280Settings, Ds18b20Settings, SystemSettings};
 
@@ -157,7 +162,7 @@ pub struct CatalogEntry {
     /// A title for people.
     pub title: &'static str,
     /// The quantities it measures or the actions it carries out. A machine may provide fewer of the
-    /// quantities.
+    /// quantities. For a driver of many chips, those of its example.
     pub offers: &'static [&'static str],
     /// The connector or interface of the device.
     pub connects: &'static str,
@@ -172,7 +177,8 @@ pub struct CatalogEntry {
 
 /// The entries of this build.
 pub fn entries() -> impl Iterator<Item = &'static CatalogEntry> {
-    let entries = sensors::ENTRIES.iter().chain(inputs::ENTRIES).chain(actuators::ENTRIES);
+    let sensors = sensors::ENTRIES.iter().chain(inputs::ENTRIES).chain(kernel::ENTRIES);
+    let entries = sensors.chain(actuators::ENTRIES);
     #[cfg(feature = "camera")]
     let entries = entries.chain(cameras::ENTRIES);
     entries

@@ -8,6 +8,8 @@
 //!
 //! # Map
 //! - [`drivers`]: one file for each chip or kind of device, generic over embedded-hal 1.0.
+//! - [`kernel`]: drivers of what the Linux kernel drives already: IIO, hwmon, 1-Wire, thermal zones, power supplies.
+//! - [`scan`]: lists the devices of this machine, with proposed settings.
 #![cfg_attr(
     feature = "tokio",
     doc = "- [`bus`]: the back ends that open buses and pins. Their errors state how to fix the problem."
@@ -42,6 +44,8 @@ pub mod camera;
 #[cfg(feature = "tokio")]
 pub mod catalog;
 pub mod drivers;
+pub mod kernel;
+pub mod scan;
 #[cfg(feature = "sim")]
 pub mod sim;
 #[cfg(feature = "sim")]

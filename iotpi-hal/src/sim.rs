@@ -7,16 +7,20 @@ mod bme280;
 mod ds18b20;
 mod fault;
 mod i2c;
+pub(crate) mod kernel;
 mod pin;
 mod register_map;
+pub(crate) mod sysfs;
 mod world;
 
 pub use bme280::bme280;
+pub(crate) use ds18b20::SimW1;
 pub use ds18b20::{SimDs18b20, SimThermometer};
 pub use fault::{Fault, FaultSwitch};
 pub use i2c::{I2cChip, SimDelay, SimI2c, SimI2cError, Transfer};
 pub use pin::{SimPin, SimPinError};
 pub use register_map::{RegisterMap, RegisterValue, Registers};
+pub use sysfs::SimSysfs;
 pub use world::{Weather, World};
 
 use world::unit;

@@ -52,11 +52,15 @@ fn led(settings: Value, setup: &Setup) -> Result<Device, Failure> {
         }
         #[cfg(feature = "linux")]
         Bus::Linux => {
-            use crate::bus::{SoftPwm, SysfsPwm, linux::output};
+            use crate::{
+                bus::{SoftPwm, SysfsPwm, SysfsPwmConfig, linux::output},
+                kernel::Sysfs,
+            };
 
             Ok(Device::Actuator(match pwm_channel {
                 Some(channel) => {
-                    Box::new(Led::new(SysfsPwm::open(SysfsPwm::KERNEL_FOLDER.as_ref(), channel)?))
+                    let config = SysfsPwmConfig { channel, ..SysfsPwmConfig::default() };
+                    Box::new(Led::new(SysfsPwm::open(&Sysfs::new(), &config)?))
                 }
                 None => Box::new(Led::new(SoftPwm::new(output(chip.as_deref(), pin)?))),
             }))

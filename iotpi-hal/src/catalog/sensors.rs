@@ -154,7 +154,7 @@ fn open_bme280(settings: Value, setup: &Setup, chip: Chip) -> Result<Device, Fai
 fn ds18b20(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let Ds18b20Settings { bus, id } = read(settings)?;
     if let Some(id) = &id
-        && !id.strip_prefix("28-").is_some_and(|serial| serial.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        && !crate::kernel::w1::is_thermometer(id)
     {
         return Err(wrong(format!("the id of a thermometer looks like `28-00000abcdef0`, not `{id}`")));
     }

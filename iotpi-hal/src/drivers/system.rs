@@ -2,6 +2,9 @@
 //! whether it is throttled. Read from `/proc` and `/sys`. Nothing is simulated, and nothing runs in the
 //! background.
 //!
+//! `throttled` is 1 while the firmware reports under-voltage, a capped frequency, throttling or the soft temperature
+//! limit (`get_throttled`). On a Pi 5 the kernel shows under-voltage only, as an alarm of the hwmon chip `rpi_volt`.
+//!
 //! A value the kernel does not provide is not a quantity of this sensor: a virtual machine has no
 //! temperature.
 //!
@@ -9,7 +12,7 @@
 //! | symptom | possible cause |
 //! |---|---|
 //! | no `cpu-temperature` | the kernel provides none in `/sys/class/thermal` or `/sys/class/hwmon`; usual in virtual machines and containers |
-//! | no `throttled` | not a Raspberry Pi, or a kernel without `get_throttled` |
+//! | no `throttled` | not a Raspberry Pi, or a kernel with neither `get_throttled` nor the driver `rpi_volt` |
 //! | `throttled` is 1 | a supply that is too weak (a Pi 4 needs 3 A, a Pi 5 needs 5 A) or a processor that is too hot |
 //!
 //! # Deliberately absent
@@ -23,7 +26,10 @@ use std::{
 
 use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, SensorType, Unit};
 
-use crate::drivers::BlockingSensor;
+use crate::{
+    drivers::BlockingSensor,
+    kernel::{Sysfs, number_in, text_in},
+};
 
 /// The bits for the *present* state: under-voltage, frequency capped, throttled, soft temperature limit. The
 /// higher bits mean *once since boot*.
@@ -54,6 +60,8 @@ enum Probe {
     Uptime,
     /// A file that contains the throttling bits of the firmware in hexadecimal.
     Throttled(PathBuf),
+    /// A file of the driver `rpi_volt` that contains 1 while the voltage is too low.
+    Undervoltage(PathBuf),
 }
 
 impl System {
@@ -68,7 +76,11 @@ impl System {
         let root = root.into();
         let cpu = cpu_temperature(&root).map(Probe::Millidegrees);
         let throttled = root.join("sys/devices/platform/soc/soc:firmware/get_throttled");
-        let throttled = throttled.exists().then_some(Probe::Throttled(throttled));
+        let throttled = if throttled.exists() {
+            Some(Probe::Throttled(throttled))
+        } else {
+            find(&root, "sys/class/hwmon", "name", &["rpi_volt"], "in0_lcrit_alarm").map(Probe::Undervoltage)
+        };
         let candidates = [
             ("cpu-temperature", Unit::CELSIUS, cpu),
             ("load", Unit::COUNT, Some(Probe::Load)),
@@ -121,7 +133,8 @@ impl Probe {
         let word =
             |file: &str| fs::read_to_string(root.join(file)).ok()?.split_whitespace().next()?.parse().ok();
         match self {
-            Self::Millidegrees(file) => Some(number(file)? / 1000.0),
+            Self::Millidegrees(file) => Some(number_in(file)? / 1000.0),
+            Self::Undervoltage(file) => number_in(file),
             Self::Load => word("proc/loadavg"),
             Self::Uptime => word("proc/uptime"),
             Self::MemoryUsed => memory_used(&fs::read_to_string(root.join("proc/meminfo")).ok()?),
@@ -135,26 +148,21 @@ impl Probe {
     }
 }
 
-fn number(file: &Path) -> Option<f64> {
-    fs::read_to_string(file).ok()?.trim().parse().ok()
-}
-
 /// The kernel's thermal zone of the processor, else the sensor chip of the processor.
 fn cpu_temperature(root: &Path) -> Option<PathBuf> {
     const ZONES: [&str; 5] = ["cpu-thermal", "cpu_thermal", "x86_pkg_temp", "soc-thermal", "cpu0-thermal"];
     const CHIPS: [&str; 4] = ["cpu_thermal", "coretemp", "k10temp", "zenpower"];
 
-    let find = |folder: &str, name: &str, wanted: &[&str], value: &str| {
-        let mut devices: Vec<_> =
-            fs::read_dir(root.join(folder)).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        devices.sort();
-        devices.into_iter().find_map(|device| {
-            let text = fs::read_to_string(device.join(name)).ok()?;
-            wanted.contains(&text.trim()).then(|| device.join(value))
-        })
-    };
-    find("sys/class/thermal", "type", &ZONES, "temp")
-        .or_else(|| find("sys/class/hwmon", "name", &CHIPS, "temp1_input"))
+    find(root, "sys/class/thermal", "type", &ZONES, "temp")
+        .or_else(|| find(root, "sys/class/hwmon", "name", &CHIPS, "temp1_input"))
+}
+
+/// The file `value` of the first device of a class whose file `name` has one of the wanted texts.
+fn find(root: &Path, class: &str, name: &str, wanted: &[&str], value: &str) -> Option<PathBuf> {
+    Sysfs::at(root).entries(class).into_iter().find_map(|device| {
+        let text = text_in(&device.join(name))?;
+        wanted.contains(&text.as_str()).then(|| device.join(value))
+    })
 }
 
 /// Memory that is not available to programs: caches count as available.
@@ -229,6 +237,22 @@ mod tests {
             System::at(root.path()).quantities().iter().map(|q| q.name().to_string()).collect();
 
         assert_eq!(names, ["load", "disk-used", "uptime"]);
+    }
+
+    #[test]
+    fn under_voltage_of_a_pi_5_is_throttling() {
+        let throttled = |alarm: &str| {
+            let root = machine(&[
+                ("sys/class/hwmon/hwmon0/name", "cpu_thermal\n"),
+                ("sys/class/hwmon/hwmon3/name", "rpi_volt\n"),
+                ("sys/class/hwmon/hwmon3/in0_lcrit_alarm", alarm),
+            ]);
+            let values = values(&System::at(root.path()).sense().unwrap());
+            values.into_iter().find(|(name, _)| name == "throttled").and_then(|(_, value)| value)
+        };
+
+        assert_eq!(throttled("1\n"), Some(1.0));
+        assert_eq!(throttled("0\n"), Some(0.0));
     }
 
     #[test]

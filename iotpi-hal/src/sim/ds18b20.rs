@@ -2,11 +2,14 @@
 
 use std::{fmt::Write as _, fs, io, path::Path, sync::Arc};
 
-use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample};
+use iotpi_core::{DeviceError, Quantity, Sample, SeriesSpec};
 use tempfile::TempDir;
 
 use super::{Fault, FaultSwitch, World};
-use crate::drivers::{BlockingSensor, ds18b20::Ds18b20};
+use crate::{
+    drivers::{BlockingSensor, ds18b20::Ds18b20},
+    kernel::w1::{W1, crc8},
+};
 
 /// The simulated thermometer. Dropping it removes its folder.
 ///
@@ -21,7 +24,7 @@ use crate::drivers::{BlockingSensor, ds18b20::Ds18b20};
 #[derive(Debug)]
 pub struct SimDs18b20 {
     id: String,
-    folder: TempDir,
+    folder: Arc<TempDir>,
     world: Arc<World>,
     faults: FaultSwitch,
     scratchpad: Scratchpad,
@@ -56,13 +59,13 @@ impl SimDs18b20 {
     /// # Errors
     /// The temporary folder cannot be written.
     pub fn new(id: impl Into<String>, world: Arc<World>) -> io::Result<Self> {
-        Ok(Self {
-            id: id.into(),
-            folder: tempfile::Builder::new().prefix("iotpi-w1-").tempdir()?,
-            world,
-            faults: FaultSwitch::default(),
-            scratchpad: Scratchpad::POWER_ON,
-        })
+        Ok(Self::on_bus(Arc::new(tempfile::Builder::new().prefix("iotpi-w1-").tempdir()?), id, world))
+    }
+
+    /// A thermometer in the folder of others.
+    fn on_bus(folder: Arc<TempDir>, id: impl Into<String>, world: Arc<World>) -> Self {
+        let (faults, scratchpad) = (FaultSwitch::default(), Scratchpad::POWER_ON);
+        Self { id: id.into(), folder, world, faults, scratchpad }
     }
 
     /// The same thermometer with the faults of this switch.
@@ -101,7 +104,7 @@ impl SimDs18b20 {
             Some(Fault::Nack) => String::new(),
             // A chip that lost power reports its power-on value.
             Some(Fault::Hung) => with_checksum(Scratchpad::POWER_ON.bytes()),
-            Some(Fault::Corrupt) => slave_file(measured, crc8(measured) ^ 0x10),
+            Some(Fault::Corrupt) => slave_file(measured, crc8(&measured) ^ 0x10),
             // DQ shorted to ground. The checksum of zeros is zero.
             Some(Fault::BusLow) => slave_file([0; 8], 0),
             Some(Fault::AllOnes) => slave_file([0xFF; 8], 0xFF),
@@ -115,7 +118,7 @@ impl SimDs18b20 {
 }
 
 fn with_checksum(scratchpad: [u8; 8]) -> String {
-    slave_file(scratchpad, crc8(scratchpad))
+    slave_file(scratchpad, crc8(&scratchpad))
 }
 
 /// The kernel's `w1_slave` file: the scratchpad (datasheet figure 9) with the checksum the chip sent, and the
@@ -125,18 +128,11 @@ fn slave_file(scratchpad: [u8; 8], checksum: u8) -> String {
         let _ = write!(text, "{byte:02x} ");
         text
     });
-    let crc = crc8(scratchpad);
+    let crc = crc8(&scratchpad);
     let verdict = if crc == checksum { "YES" } else { "NO" };
     // Whole thousandths, truncated, as the kernel computes them.
     let millidegrees = i32::from(i16::from_le_bytes([scratchpad[0], scratchpad[1]])) * 1000 / 16;
     format!("{bytes}: crc={crc:02x} {verdict}\n{bytes}t={millidegrees}\n")
-}
-
-/// The 1-Wire checksum: x^8 + x^5 + x^4 + 1, bits reflected (Maxim application note 27).
-fn crc8(bytes: [u8; 8]) -> u8 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ byte, |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0x8C } else { crc >> 1 })
-    })
 }
 
 /// The production driver on a [`SimDs18b20`]. The simulated chip measures at each read, as the kernel makes the
@@ -162,16 +158,56 @@ impl BlockingSensor for SimThermometer {
     }
 
     fn sense(&mut self) -> Result<Vec<Sample>, DeviceError> {
-        self.sim.refresh().map_err(|e| {
-            DeviceError::new(DeviceErrorKind::Other, "the simulated sysfs folder cannot be written")
-                .with_source(e)
-        })?;
+        self.sim.refresh().map_err(super::sysfs::write_error)?;
+        self.driver.sense()
+    }
+}
+
+/// The production driver of all thermometers on a bus with simulated ones.
+#[derive(Debug)]
+pub(crate) struct SimW1 {
+    chips: Vec<SimDs18b20>,
+    driver: W1,
+}
+
+impl SimW1 {
+    /// Thermometers with these ids in a world.
+    pub(crate) fn new(
+        ids: Vec<String>,
+        world: &Arc<World>,
+        faults: &FaultSwitch,
+    ) -> Result<Self, DeviceError> {
+        let folder =
+            tempfile::Builder::new().prefix("iotpi-w1-").tempdir().map_err(super::sysfs::write_error)?;
+        let folder = Arc::new(folder);
+        let chip =
+            |id: &String| SimDs18b20::on_bus(folder.clone(), id, world.clone()).with_faults(faults.clone());
+        let chips = ids.iter().map(chip).collect();
+        Ok(Self { chips, driver: W1::in_folder(folder.path().to_owned(), ids)? })
+    }
+}
+
+impl BlockingSensor for SimW1 {
+    fn quantities(&self) -> Vec<Quantity> {
+        self.driver.quantities()
+    }
+
+    fn series(&self) -> Vec<SeriesSpec> {
+        self.driver.series()
+    }
+
+    fn sense(&mut self) -> Result<Vec<Sample>, DeviceError> {
+        for chip in &mut self.chips {
+            chip.refresh().map_err(super::sysfs::write_error)?;
+        }
         self.driver.sense()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use iotpi_core::DeviceErrorKind;
+
     use super::*;
     use crate::sim::Weather;
 

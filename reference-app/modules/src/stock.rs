@@ -117,8 +117,8 @@ mod tests {
 
     use super::*;
 
-    const FOLDERS: [&str; 8] =
-        ["temperature", "humidity", "led", "motion", "input", "counter", "camera", "system"];
+    const FOLDERS: [&str; 9] =
+        ["temperature", "humidity", "led", "motion", "input", "counter", "camera", "system", "kernel"];
 
     fn read(folder: &str, file: &str) -> String {
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(file)).unwrap()

@@ -1,0 +1,44 @@
+//! Quantities of the kernel's channels, and the ranges outside which a value is an error.
+
+use std::ops::RangeInclusive;
+
+use iotpi_core::{Quantity, Sample, SensorType, SeriesSpec, Unit};
+
+use crate::drivers::in_range;
+
+/// The quantity with this name and unit. `None` if one of them is not valid.
+pub(super) fn quantity(name: &str, unit: &str) -> Option<Quantity> {
+    Some(Quantity::new(SensorType::new(name).ok()?, unit.parse::<Unit>().ok()?))
+}
+
+/// A sample of a value, or one without data if no such value is possible.
+pub(super) fn sample(series: &SeriesSpec, value: f64) -> Sample {
+    in_range(series.clone(), value, possible(&series.quantity))
+}
+
+fn possible(quantity: &Quantity) -> RangeInclusive<f64> {
+    match quantity {
+        // Absolute zero.
+        Quantity::Temperature => -273.15..=10_000.0,
+        Quantity::Humidity => 0.0..=100.0,
+        Quantity::Pressure | Quantity::Illuminance | Quantity::Co2 => 0.0..=f64::MAX,
+        _ => f64::MIN..=f64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_impossible_value_is_no_data() {
+        let value = |quantity, value| sample(&SeriesSpec::new(quantity), value).outcome.value();
+
+        assert_eq!(value(Quantity::Temperature, -273.16), None);
+        assert_eq!(value(Quantity::Temperature, -273.15), Some(-273.15));
+        assert_eq!(value(Quantity::Humidity, 100.1), None);
+        assert_eq!(value(Quantity::Pressure, -1.0), None);
+        assert_eq!(value(Quantity::Voltage, -1.0), Some(-1.0));
+        assert_eq!(value(Quantity::Voltage, f64::NAN), None);
+    }
+}
