@@ -23,6 +23,9 @@
 //! | `intensity`, `proximity`, `ph`, `uvindex` | the same | no unit |
 //! | `energy`, `capacitance`, `angl`, `incli`, `velocity`, `electricalconductivity`, `count`, `steps` | | J, nF, rad, degrees, m/s, S/m, 1, 1 |
 //!
+//! Two drivers of the kernel deviate from the ABI. They are corrected: the concentrations of `sgp30` and `sgpc3` are
+//! fractions of 1, and the humidity of `bme680` is in per cent (drivers/iio/chemical).
+//!
 //! # Troubleshooting
 //! | error | possible cause |
 //! |---|---|
@@ -30,7 +33,7 @@
 //! | `not found: 2 devices` | two chips of one name: set `device` |
 //! | `timeout` | the chip did not answer the kernel, or has no new measurement yet: read it less often |
 //! | `bus` | a loose wire; a checksum error, which the kernel reports as an I/O error |
-//! | `bus: ... is in use` | a program reads the device through its buffer |
+//! | `bus: ... is busy` | the chip has just started; a program reads the device through its buffer |
 //! | `out of range` | no such value is possible: a wire of an analogue sensor is loose |
 //!
 //! # Deliberately absent
@@ -45,8 +48,8 @@ use std::{
 
 use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, SeriesSpec};
 
-use self::channel::{IioChannel, channel_of};
-use super::{DeviceFilter, Sysfs, quantities, series, sysfs::entries, text_in};
+use self::channel::{IioChannel, channel_of, unit_correction};
+use super::{DeviceFilter, Sysfs, name_of, quantities, series, sysfs::entries, text_in};
 use crate::drivers::BlockingSensor;
 
 pub(crate) const FOLDER: &str = "sys/bus/iio/devices";
@@ -134,7 +137,11 @@ impl Iio {
         let input = folder.join(format!("in_{}_input", channel.name));
         match self.sysfs.number(&input) {
             Err(error) if error.kind() == DeviceErrorKind::NotFound && !input.exists() => {}
-            other => return other.map(|value| value * channel.factor),
+            Err(error) => return Err(error),
+            Ok(value) => {
+                let chip = name_of(folder).unwrap_or_default();
+                return Ok(value * channel.factor * unit_correction(&chip, &channel.name));
+            }
         }
         let raw = self.sysfs.number(&folder.join(format!("in_{}_raw", channel.name)))?;
         let offset = self.shared(folder, channel, "offset")?.unwrap_or(0.0);
@@ -158,8 +165,16 @@ impl Iio {
 pub(crate) fn channel_names(folder: &Path) -> Vec<String> {
     let attributes = entries(folder);
     let names = attributes.iter().filter_map(|path| channel_of(path.file_name()?.to_str()?));
-    let names: BTreeSet<_> = names.filter(|name| IioChannel::parse(name).is_some()).collect();
+    let names: BTreeSet<_> = names.filter(|name| has_quantity(folder, name)).collect();
     names.into_iter().map(str::to_owned).collect()
+}
+
+/// Whether the values of a channel have a unit. The raw signals of gas sensors have none: their concentrations
+/// have neither a scale nor a processed value.
+fn has_quantity(folder: &Path, name: &str) -> bool {
+    let Some(channel) = IioChannel::parse(name) else { return false };
+    let is_signal = name.starts_with("concentration") && !folder.join(format!("in_{name}_input")).exists();
+    !is_signal || channel.shared_files("scale").any(|file| folder.join(file).exists())
 }
 
 fn with_series(

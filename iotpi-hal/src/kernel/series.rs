@@ -11,21 +11,23 @@ pub(super) fn distinguish(found: Vec<(Quantity, String)>) -> Vec<SeriesSpec> {
     for (quantity, _) in &found {
         *count.entry(quantity.name_str().to_owned()).or_default() += 1;
     }
-    let mut used: HashSet<(String, String)> = HashSet::new();
-    let name = |quantity: &Quantity, text: &str| {
-        let name = channel_name(text);
-        let is_new = |name: &String| used.insert((quantity.name_str().to_owned(), name.clone()));
-        std::iter::once(name.clone()).chain((2..).map(|n| format!("{name}-{n}"))).find(is_new)
-    };
-    let mut name = name;
+    let mut used = HashSet::new();
     found
         .into_iter()
         .map(|(quantity, text)| {
-            let channel = (count[quantity.name_str()] > 1).then(|| name(&quantity, &text)).flatten();
-            let channel = channel.and_then(|name| Channel::new(name.trim_start_matches('-')).ok());
+            let is_single = count[quantity.name_str()] == 1;
+            let is_new = |name: &String| used.insert((quantity.name_str().to_owned(), name.clone()));
+            let name = if is_single { None } else { candidates(channel_name(&text)).find(is_new) };
+            let channel = name.and_then(|name| Channel::new(name).ok());
             SeriesSpec { quantity, channel }
         })
         .collect()
+}
+
+/// Names for a channel: its own, and then the same with a number. An empty one is the channel without a name.
+fn candidates(name: String) -> impl Iterator<Item = String> {
+    let separator = if name.is_empty() { "" } else { "-" };
+    std::iter::once(name.clone()).chain((2..).map(move |n| format!("{name}{separator}{n}")))
 }
 
 /// A label of the kernel in the alphabet of channels: `Vcore (CPU)` is `vcore-cpu`.

@@ -104,9 +104,10 @@ impl Sysfs {
             (_, io::ErrorKind::InvalidData) => {
                 (DeviceErrorKind::InvalidData, format!("{name} contains no text"))
             }
-            (Some(errno::EBUSY), _) => {
-                (DeviceErrorKind::Bus, format!("{name} is in use: another program reads its buffer"))
-            }
+            (Some(errno::EBUSY), _) => (
+                DeviceErrorKind::Bus,
+                format!("{name} is busy: the device has just started, or another program uses it"),
+            ),
             _ => (DeviceErrorKind::Bus, format!("{name}: the kernel got no answer ({error})")),
         };
         DeviceError::new(kind, message).with_source(error)

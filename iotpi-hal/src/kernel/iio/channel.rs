@@ -41,6 +41,22 @@ const TYPES: &[ChannelType] = &[
     ChannelType("voltage", "voltage", "volt", 1e-3),
 ];
 
+/// Chips whose kernel driver deviates from the ABI: the name, the beginning of the names of the channels, and the
+/// factor from the processed value to the unit of the ABI.
+const CORRECTIONS: &[(&str, &str, f64)] = &[
+    // drivers/iio/chemical/sgp30.c, sgp_read_raw: a fraction, not per cent.
+    ("sgp30", "concentration", 100.0),
+    ("sgpc3", "concentration", 100.0),
+    // drivers/iio/chemical/bme680_core.c, bme680_read_raw: per cent, not thousandths of it.
+    ("bme680", "humidityrelative", 1000.0),
+];
+
+/// The factor from the processed value of a channel to the unit of the ABI: 1 for nearly all chips.
+pub(super) fn unit_correction(chip: &str, channel: &str) -> f64 {
+    let row = CORRECTIONS.iter().find(|(name, prefix, _)| *name == chip && channel.starts_with(prefix));
+    row.map_or(1.0, |(_, _, factor)| *factor)
+}
+
 /// Modifiers that select a statistic of a channel, not a channel.
 const STATISTICS: [&str; 3] = ["mean", "peak", "trough"];
 
