@@ -22,8 +22,8 @@
 //!
 //! # Conversion
 //! One conversion takes 750 ms. With several thermometers, the driver starts it for all of a bus at once through
-//! `therm_bulk_read` (Documentation/w1/slaves/w1_therm.rst), if it may write that file: root may, a udev rule
-//! permits it to others. Otherwise they convert one after the other.
+//! `therm_bulk_read` (Documentation/w1/slaves/w1_therm.rst), if it may write that file, which belongs to root
+//! (`docs/howto/kernel-sensors.md`). Otherwise they convert one after the other.
 //!
 //! # 85 °C
 //! After power-on the scratchpad contains 85.000 °C, which is also a valid temperature. Byte 6 of the
