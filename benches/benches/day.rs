@@ -6,7 +6,7 @@
 use std::{fs, time::Duration};
 
 use iotpi_benches::{Random, folder};
-use iotpi_core::{Quantity, Reading, Sample, SeqNo, Timestamp};
+use iotpi_core::{Quantity, Reading, Sample, Timestamp, model::reading::SeqNo};
 use iotpi_hub::store::{self, Now, Steady};
 
 const MODULES: u64 = 50;

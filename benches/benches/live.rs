@@ -10,7 +10,11 @@ use std::{
 };
 
 use iotpi_benches::{Bench, Error, cpu_time, frame};
-use iotpi_core::{Frame, HubClient, Live, ModuleId, Subscription, SystemClock, WatchRequest};
+use iotpi_core::{
+    Frame, HubClient, ModuleId, SystemClock,
+    client::Live,
+    model::event::{Subscription, WatchRequest},
+};
 
 const HUB: &str = "IOTPI_BENCH_LIVE_HUB";
 

@@ -256,10 +256,13 @@ async fn control(hub: &TestHub, server: &Server) {
         let (at, claimed) = waiting.await.unwrap();
         times.push(at - sent);
         let command = &claimed[0];
-        let outcome = iotpi_core::CommandOutcome::Succeeded { result: None };
-        let report =
-            iotpi_core::CommandReport::new(command.command.id.clone(), command.lease.clone(), outcome);
-        up.report(iotpi_core::StatusReport::new().with_command(report)).await.unwrap();
+        let outcome = iotpi_core::model::command::CommandOutcome::Succeeded { result: None };
+        let report = iotpi_core::model::command::CommandReport::new(
+            command.command.id.clone(),
+            command.lease.clone(),
+            outcome,
+        );
+        up.report(iotpi_core::model::command::StatusReport::new().with_command(report)).await.unwrap();
     }
     println!(
         "{:<44}                         {}",

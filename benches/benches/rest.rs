@@ -9,7 +9,7 @@
 use std::{sync::Arc, time::Duration};
 
 use iotpi_benches::{Random, folder};
-use iotpi_core::{Quantity, Reading, Sample, SeqNo, Timestamp};
+use iotpi_core::{Quantity, Reading, Sample, Timestamp, model::reading::SeqNo};
 use iotpi_hub::store::{self, Now, PageRequest, ReadingQuery, Steady, Store};
 
 const MODULES: u64 = 50;

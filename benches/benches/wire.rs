@@ -3,7 +3,13 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use iotpi_benches::{frame, readings};
-use iotpi_core::{Event, Frame, LiveMessage, NewReadings, NumberedEvent, Reading, Timestamp};
+use iotpi_core::{
+    Frame, Reading, Timestamp,
+    model::{
+        event::{Event, LiveMessage, NumberedEvent},
+        reading::NewReadings,
+    },
+};
 
 fn json(criterion: &mut Criterion) {
     let thousand = readings(0, 1000).unwrap();

@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use iotpi_core::{Frame, MAX_FRAME_SIDE, Timestamp};
+use iotpi_core::{Frame, Timestamp, model::frame::MAX_FRAME_SIDE};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use iotpi_core::{MAX_FRAME_BYTES, MalformedStream, MixedReplace};
+use iotpi_core::model::{frame::MAX_FRAME_BYTES, mixed_replace::{MalformedStream, MixedReplace}};
 use libfuzzer_sys::fuzz_target;
 
 /// The parts and errors of a stream that arrives in pieces of that size.

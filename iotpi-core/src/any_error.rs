@@ -248,7 +248,8 @@ mod tests {
     #[test]
     fn a_refused_module_is_advised_to_use_a_token_of_its_own() {
         let module_id = crate::ModuleId::new("attic").unwrap();
-        let error = crate::RunError::Refused { module_id, source: problem(ErrorKind::PermissionDenied) };
+        let error =
+            crate::module::RunError::Refused { module_id, source: problem(ErrorKind::PermissionDenied) };
 
         let text = format!("{:?}", AnyError::from(error));
 

@@ -54,7 +54,7 @@ pub trait Sensor: Send {
     async fn read(&mut self) -> Result<Vec<Sample>, DeviceError>;
 
     /// Completes when the sensor has something to report before its next interval: a button was pressed, a
-    /// door was opened. [`SensorModule`](crate::SensorModule) then reads it at once. The default never
+    /// door was opened. `SensorModule` then reads it at once. The default never
     /// completes: the sensor is read at its interval only.
     ///
     /// It completes at once, also when called again, until [`read`](Self::read) has returned the change. A

@@ -80,7 +80,7 @@ pub trait Uplink: Send + Sync {
 
     /// Streams frames: sends the newest frame whenever the connection can carry one, records the hub's
     /// answers in `frames`, and returns when the publisher was dropped.
-    /// [`FrameReceiver::forward_to`](crate::FrameReceiver::forward_to) reconnects after an error.
+    /// [`FrameReceiver::forward_to`](crate::client::FrameReceiver::forward_to) reconnects after an error.
     ///
     /// By default each frame is [published](Self::publish) by itself.
     ///

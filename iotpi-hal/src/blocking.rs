@@ -2,7 +2,9 @@
 //!
 //! Deliberately absent: a thread per driver. A driver works for milliseconds every few seconds.
 
-use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, Sensor, SeriesSpec, async_trait};
+use iotpi_core::{
+    DeviceError, DeviceErrorKind, Quantity, Sample, Sensor, async_trait, model::reading::SeriesSpec,
+};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::drivers::BlockingSensor;

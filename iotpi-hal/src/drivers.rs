@@ -9,7 +9,7 @@
 
 use std::ops::RangeInclusive;
 
-use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, SeriesSpec};
+use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, model::reading::SeriesSpec};
 
 pub mod bme280;
 #[cfg(feature = "tokio")]

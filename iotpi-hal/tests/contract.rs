@@ -6,8 +6,8 @@
 use std::{fs, ops::RangeInclusive, path::Path, sync::Arc, time::Duration};
 
 use iotpi_core::{
-    Action, ActionName, Actuator, CameraSpec, DeviceErrorKind, ManualClock, Quantity, Runner, Sensor,
-    SensorModule, Timestamp, testing::RecordingUplink,
+    Action, ActionName, Actuator, CameraSpec, DeviceErrorKind, Quantity, Runner, Sensor, SensorModule,
+    Timestamp, testing::RecordingUplink, time::ManualClock,
 };
 use iotpi_hal::{
     bus::Bus,

@@ -4,7 +4,7 @@
 
 use std::{error::Error, iter::successors, ops::RangeInclusive, time::Duration};
 
-use iotpi_core::{ErrorKind, ModuleId};
+use iotpi_core::{ModuleId, model::error::ErrorKind};
 use tokio::task::JoinError;
 
 use crate::store::{BoxError, StoreError};

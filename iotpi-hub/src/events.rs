@@ -11,7 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use iotpi_core::{Event, EventKind, LiveMessage, ModuleId, NumberedEvent, SensorType, Subscription};
+use iotpi_core::{
+    ModuleId, SensorType,
+    model::event::{Event, EventKind, LiveMessage, NumberedEvent, Subscription},
+};
 use tokio::sync::watch;
 
 use crate::lock::lock;
@@ -88,7 +91,7 @@ pub(crate) fn to_wire(message: &LiveMessage) -> Bytes {
 /// The events of the hub.
 ///
 /// ```
-/// use iotpi_hub::{Events, iotpi_core::Event};
+/// use iotpi_hub::{Events, iotpi_core::model::event::Event};
 ///
 /// async fn print_readings(events: &Events) -> serde_json::Result<()> {
 ///     let (_, mut subscriber) = events.subscribe();

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use iotpi_core::{CommandState, Timestamp};
+use iotpi_core::{Timestamp, model::command::CommandState};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeGaugeValue, GaugeValueEncoder, text::encode_registry},

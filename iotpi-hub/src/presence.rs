@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::{Health, Manifest, ModuleId, Timestamp};
+use iotpi_core::{Manifest, ModuleId, Timestamp, model::manifest::Health};
 
 use crate::{
     lock::lock,

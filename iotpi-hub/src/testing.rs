@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use iotpi_core::{Clock, ManualClock, ModuleId, SystemClock, Timestamp, UserName};
+use iotpi_core::{Clock, ModuleId, SystemClock, Timestamp, model::id::UserName, time::ManualClock};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{

@@ -7,7 +7,7 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use iotpi_core::{Clock, Reading, TimeSource, Timestamp};
+use iotpi_core::{Clock, Reading, Timestamp, model::reading::TimeSource};
 use serde::{Deserialize, Serialize};
 
 use crate::lock::lock;
@@ -141,7 +141,7 @@ fn offset(clock: &dyn Clock) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use iotpi_core::{ManualClock, ModuleId, Quantity, Sample};
+    use iotpi_core::{ModuleId, Quantity, Sample, time::ManualClock};
 
     use super::*;
 

@@ -4,8 +4,10 @@ use std::{str::FromStr, time::Duration};
 
 use bytes::Bytes;
 use iotpi_core::{
-    BucketWidth, ErrorKind, EventKind, Frame, InvalidFrame, InvalidTimestamp, NewReading, ReadingFilter,
-    Timestamp,
+    Frame, ReadingFilter, Timestamp,
+    client::BucketWidth,
+    model::{error::ErrorKind, event::EventKind, frame::InvalidFrame, reading::NewReading},
+    time::InvalidTimestamp,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;

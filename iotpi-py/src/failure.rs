@@ -2,7 +2,11 @@
 
 use std::{error::Error, fmt::Display, io};
 
-use iotpi_core::{ErrorKind, ModuleError, Problem, RunError, UplinkError};
+use iotpi_core::{
+    ModuleError, UplinkError,
+    model::error::{ErrorKind, Problem},
+    module::RunError,
+};
 use pyo3::{exceptions::PyOSError, intern, prelude::*, types::PyDict};
 
 /// A failure that has not met Python yet: it can be made on any thread.

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use iotpi_core::{Clock, HubUplink, PublisherState, SystemClock};
+use iotpi_core::{
+    Clock, SystemClock,
+    client::{HubUplink, PublisherState},
+};
 use pyo3::{exceptions::PyValueError, prelude::*};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +24,7 @@ const LAST_FRAME: std::time::Duration = std::time::Duration::from_secs(1);
 /// An upload in progress. It ends when it is closed or garbage-collected.
 #[pyclass(module = "iotpi._iotpi", frozen)]
 pub struct FramePublisher {
-    publisher: Mutex<Option<Arc<iotpi_core::FramePublisher>>>,
+    publisher: Mutex<Option<Arc<iotpi_core::client::FramePublisher>>>,
     state: watch::Receiver<PublisherState>,
     upload: Mutex<Option<JoinHandle<()>>>,
     closed: CancellationToken,
@@ -30,7 +33,7 @@ pub struct FramePublisher {
 impl FramePublisher {
     /// Starts the upload in the background.
     pub fn start(uplink: HubUplink) -> PyResult<Self> {
-        let (publisher, frames) = iotpi_core::FramePublisher::channel();
+        let (publisher, frames) = iotpi_core::client::FramePublisher::channel();
         let upload = runtime::handle()?.spawn(async move { frames.forward_to(&uplink).await });
         Ok(Self {
             state: publisher.changes(),
@@ -40,7 +43,7 @@ impl FramePublisher {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<iotpi_core::FramePublisher>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<iotpi_core::client::FramePublisher>>> {
         self.publisher.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use iotpi_core::{
-    ActionName, Clock, CommandId, HubClient, ModuleId, NewCommand, NewReading, ReadingFilter, SensorType,
-    Subscription, SystemClock, Unit,
+    ActionName, Clock, HubClient, ModuleId, NewCommand, ReadingFilter, SensorType, SystemClock, Unit,
+    model::{command::CommandId, event::Subscription, reading::NewReading},
 };
 use pyo3::{
     exceptions::{PyRuntimeError, PyValueError},

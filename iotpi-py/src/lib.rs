@@ -23,7 +23,7 @@ mod stream;
 
 #[pymodule]
 mod _iotpi {
-    use iotpi_core::{ErrorKind, Quantity, SensorType, Unit};
+    use iotpi_core::{Quantity, SensorType, Unit, model::error::ErrorKind};
 
     use super::*;
     #[pymodule_export]

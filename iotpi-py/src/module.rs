@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use iotpi_core::{
     Action, ActionSpec, Actuator, Camera, CameraSpec, Clock, DeviceError, DeviceErrorKind, Frame, Quantity,
-    Sample, Sensor, SensorType, SeriesSpec, SystemClock, Unit,
+    Sample, Sensor, SensorType, SystemClock, Unit, model::reading::SeriesSpec,
 };
 use pyo3::{
     call::PyCallArgs,

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use iotpi_core::{BucketWidth, HubClient, MAX_PAGE_ITEMS, Page, ReadingFilter, SensorType, UplinkError};
+use iotpi_core::{
+    HubClient, ReadingFilter, SensorType, UplinkError,
+    client::BucketWidth,
+    model::page::{MAX_PAGE_ITEMS, Page},
+};
 use pyo3::prelude::*;
 use serde::Serialize;
 use tokio::sync::Mutex;

@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use iotpi_core::{Clock, ErrorKind, Reading, Sample, SystemClock, Timestamp, Uplink, UplinkError};
+use iotpi_core::{
+    Clock, Reading, Sample, SystemClock, Timestamp, Uplink, UplinkError, model::error::ErrorKind,
+};
 use pyo3::prelude::*;
 
 use crate::{

@@ -82,7 +82,8 @@ impl RecordingHub {
             let found = |uplink: &RecordingUplink| {
                 let reports = uplink.reports().into_iter().filter_map(|report| report.command);
                 reports.into_iter().find(|report| {
-                    report.id == *command && report.outcome.state() != iotpi_core::CommandState::Leased
+                    report.id == *command
+                        && report.outcome.state() != iotpi_core::model::command::CommandState::Leased
                 })
             };
             within(timeout, limit, uplink.until(|uplink| found(uplink).is_some())).await?;

@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use iotpi_core::{
-    ActionSpec, ActuatorModule, CameraModule, CameraSpec, CompositeModule, Manifest, Measure, Module,
-    ModuleError, ModuleId, SensorModule, Uplink,
+    ActionSpec, ActuatorModule, CameraModule, CameraSpec, CompositeModule, Manifest, Module, ModuleError,
+    ModuleId, SensorModule, Uplink, model::manifest::Measure,
 };
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use tokio_util::sync::CancellationToken;

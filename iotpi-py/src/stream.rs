@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use iotpi_core::{FrameStream, LiveMessage, LiveStream};
+use iotpi_core::{
+    client::{FrameStream, LiveStream},
+    model::event::LiveMessage,
+};
 use pyo3::prelude::*;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::{HubClient, LiveMessage, ModuleId, Subscription};
+use iotpi_core::{
+    HubClient, ModuleId,
+    model::event::{LiveMessage, Subscription},
+};
 use iotpi_hub::{auth::Role, testing::TestHub};
 use tokio::{
     process::{Child, Command},

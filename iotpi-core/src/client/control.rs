@@ -45,7 +45,7 @@ impl ControlRequest {
     }
 
     /// Sends the command and waits until it has reached its final state. A failed command is not an error: see
-    /// [`Command::state`](crate::Command::state).
+    /// [`Command::state`](crate::model::command::Command::state).
     ///
     /// A command whose module is absent ends as `expired` after its lifetime.
     ///

@@ -28,7 +28,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// The camera's end: publishes frames and learns the demand for them. Dropping it ends the upload.
 ///
 /// ```
-/// use iotpi_core::{Frame, FramePublisher, ModuleId, Timestamp, testing::RecordingUplink};
+/// use iotpi_core::{Frame, ModuleId, Timestamp, client::FramePublisher, testing::RecordingUplink};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

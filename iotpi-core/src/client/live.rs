@@ -101,7 +101,7 @@ impl LiveStream {
         }
     }
 
-    /// Replaces the list of watched cameras, 0 to [`MAX_WATCHED_CAMERAS`](crate::MAX_WATCHED_CAMERAS) of
+    /// Replaces the list of watched cameras, 0 to [`MAX_WATCHED_CAMERAS`](crate::model::event::MAX_WATCHED_CAMERAS) of
     /// them. [`Self::receive`] returns the newest frame of each. Each frame must be acknowledged with
     /// [`Self::acknowledge`]: at most two of a camera are sent without. An unknown camera is a
     /// [`LiveMessage::Problem`]; the others are sent.

@@ -18,6 +18,21 @@ mod push;
 pub(crate) mod tls;
 pub(crate) mod uplink;
 
+#[cfg(feature = "live")]
+pub use self::live::{Live, LiveStream};
+#[cfg(feature = "tls")]
+pub use self::tls::InvalidCertificate;
+pub use self::{
+    backoff::Backoff,
+    control::ControlRequest,
+    environment::EnvironmentError,
+    frame_publisher::{FramePublisher, FrameReceiver, PublisherState},
+    http::InvalidUrl,
+    mjpeg::FrameStream,
+    pages::Pages,
+    uplink::HubUplink,
+};
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,11 +40,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
 use self::http::{Call, Http};
-#[cfg(feature = "live")]
-use self::live::LiveStream;
-use self::{control::ControlRequest, http::InvalidUrl, mjpeg::FrameStream, pages::Pages, uplink::HubUplink};
 use crate::{
-    client::frame_publisher::FrameReceiver,
     model::{
         camera::{FrameReceipt, WatchedCamera},
         channel_filter::ChannelFilter,
@@ -100,7 +111,7 @@ impl ReadingFilter {
     ///
     /// let hour_ago = SystemClock::new().now().minus(Duration::from_secs(3600));
     /// let last_hour = ReadingFilter::of("attic".parse()?).since(hour_ago).ascending();
-    /// # Ok::<(), iotpi_core::InvalidId>(())
+    /// # Ok::<(), iotpi_core::model::id::InvalidId>(())
     /// ```
     #[must_use]
     pub fn of(module_id: ModuleId) -> Self {

@@ -1,5 +1,7 @@
 //! Commands: their life cycle, their delivery to a module, and their outcome.
 
+pub use super::command_id::{CommandId, LeaseId};
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +9,6 @@ use serde_json::{Map, Value};
 
 use crate::{
     model::{
-        command_id::{CommandId, LeaseId},
         id::{ActionName, ModuleId, UserName},
         word::words,
     },

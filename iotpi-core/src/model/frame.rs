@@ -2,6 +2,8 @@
 //!
 //! Deliberately absent: decoding, scaling, any other format.
 
+pub use super::live_frame::{InvalidLiveFrame, LiveFrame};
+
 use std::time::Duration;
 
 use bytes::Bytes;

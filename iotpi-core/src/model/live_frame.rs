@@ -18,7 +18,7 @@ const FIXED_BYTES: usize = 32;
 ///
 /// ```
 /// use bytes::Bytes;
-/// use iotpi_core::{LiveFrame, Timestamp};
+/// use iotpi_core::{Timestamp, model::frame::LiveFrame};
 ///
 /// let captured_at = Timestamp::parse("2026-11-24T12:00:00Z")?;
 /// let received_at = Timestamp::parse("2026-11-24T12:00:00.05Z")?;

@@ -252,7 +252,7 @@ impl ActionSpec {
     ///
     /// let heat = ActionSpec::named("heat")?.hazardous().while_alive(Duration::from_secs(60));
     /// assert!(heat.hazardous);
-    /// # Ok::<(), iotpi_core::InvalidId>(())
+    /// # Ok::<(), iotpi_core::model::id::InvalidId>(())
     /// ```
     ///
     /// # Errors

@@ -1,24 +1,28 @@
-//! The wire types. They are also the types that the hub stores and the client returns.
+//! The wire types, one subject a module. They are also the types that the hub stores and the client returns.
+//!
+//! Types that a hub sends ignore unknown fields and have a variant `Other` for words of a newer hub; types that
+//! it receives refuse both. [`docs/ref/compatibility.md`](https://github.com/iotpi/iotpi/blob/main/docs/ref/compatibility.md)
+//! says what a version promises.
 
-pub(crate) mod camera;
+pub mod camera;
 pub(crate) mod channel_filter;
-pub(crate) mod command;
+pub mod command;
 pub(crate) mod command_id;
-pub(crate) mod error;
-pub(crate) mod event;
-pub(crate) mod frame;
-pub(crate) mod gap;
-pub(crate) mod id;
+pub mod error;
+pub mod event;
+pub mod frame;
+pub mod gap;
+pub mod id;
 mod jpeg;
 pub(crate) mod live_frame;
-pub(crate) mod manifest;
-pub(crate) mod mixed_replace;
+pub mod manifest;
+pub mod mixed_replace;
 pub(crate) mod new_reading;
-pub(crate) mod page;
-pub(crate) mod protocol;
-pub(crate) mod reading;
-pub(crate) mod recording;
-pub(crate) mod role;
+pub mod page;
+pub mod protocol;
+pub mod reading;
+pub mod recording;
+pub mod role;
 mod tolerant;
-pub(crate) mod unit;
+pub mod unit;
 mod word;

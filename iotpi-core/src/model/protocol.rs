@@ -14,7 +14,7 @@ impl ProtocolVersion {
     /// The first version, which a message without one has.
     ///
     /// ```
-    /// use iotpi_core::{Manifest, ProtocolVersion};
+    /// use iotpi_core::{Manifest, model::protocol::ProtocolVersion};
     ///
     /// assert_eq!(Manifest::new().protocol, ProtocolVersion::CURRENT);
     /// assert_eq!(serde_json::from_str::<Manifest>("{}")?.protocol, ProtocolVersion::FIRST);

@@ -1,5 +1,10 @@
 //! Quantities, samples, readings and aggregates.
 
+pub use super::{
+    channel_filter::ChannelFilter,
+    new_reading::{BooleanWithUnit, MAX_AGE_SECS, NewReading, NewReadings, Stored},
+};
+
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
 use crate::{

@@ -62,7 +62,7 @@ impl<S> fmt::Debug for Measuring<S> {
 /// Several sensors of one quantity: a [`SeriesSpec`] has a channel besides its quantity.
 ///
 /// ```
-/// # use iotpi_core::{Quantity, SeriesSpec, measure};
+/// # use iotpi_core::{Quantity, measure, model::reading::SeriesSpec};
 /// # fn example() -> Result<(), iotpi_core::AnyError> {
 /// let supply = SeriesSpec::new(Quantity::Temperature).with_channel("supply".parse()?);
 /// let back = SeriesSpec::new(Quantity::Temperature).with_channel("return".parse()?);
@@ -100,7 +100,7 @@ where
 /// Otherwise as [`measure`].
 ///
 /// ```
-/// use iotpi_core::{AnyError, Quantity, measure_with};
+/// use iotpi_core::{AnyError, Quantity, module::measure_with};
 ///
 /// struct Scale;
 ///
@@ -133,7 +133,7 @@ where
 /// as [`measure`].
 ///
 /// ```
-/// use iotpi_core::{Quantity, measure_blocking};
+/// use iotpi_core::{Quantity, module::measure_blocking};
 ///
 /// let sensor = measure_blocking(Quantity::Temperature, || {
 ///     let text = std::fs::read_to_string("/sys/class/thermal/thermal_zone0/temp")?;

@@ -14,6 +14,18 @@ pub(crate) mod runner;
 mod safety_lease;
 pub(crate) mod sensor;
 
+pub use self::{
+    actions::{ActionFunction, Actions, NoParams, SafeFunction},
+    actuator::ActuatorModule,
+    camera::CameraModule,
+    camera_function::{CameraFunction, camera},
+    composite::CompositeModule,
+    measure::{IntoSamples, Measuring, measure, measure_blocking, measure_with},
+    recorder::Recorder,
+    runner::{RunError, Runner},
+    sensor::SensorModule,
+};
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -25,10 +37,8 @@ use crate::{
     uplink::{Uplink, UplinkError},
 };
 
-/// A program with a manifest that runs until it is stopped. [`SensorModule`](crate::SensorModule),
-/// [`ActuatorModule`](crate::ActuatorModule), [`CameraModule`](crate::CameraModule) and
-/// [`CompositeModule`](crate::CompositeModule) are ready-made; the [`Runner`](crate::Runner) registers and
-/// runs them.
+/// A program with a manifest that runs until it is stopped. [`SensorModule`], [`ActuatorModule`],
+/// [`CameraModule`] and [`CompositeModule`] are ready-made; the [`Runner`] registers and runs them.
 #[async_trait]
 pub trait Module: Send {
     /// The module's description of itself. It does not change while the module runs.

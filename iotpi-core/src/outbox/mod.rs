@@ -32,13 +32,13 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
+pub use self::limits::{DEFAULT_OUTBOX_CAPACITY, OutboxError, OutboxLimits};
 pub(crate) use self::queued_reading::QueuedReading;
 use self::{
     backlog::{Backlog, Memory},
     checkpoint::{Checkpoint, CheckpointData},
     disk::Disk,
     gaps::gaps_of,
-    limits::{DEFAULT_OUTBOX_CAPACITY, OutboxError, OutboxLimits},
 };
 use crate::{
     model::{

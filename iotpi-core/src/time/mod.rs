@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::time::invalid_timestamp::InvalidTimestamp;
+pub use self::invalid_timestamp::InvalidTimestamp;
 
 /// A point in time: microseconds since 1970-01-01 00:00 UTC.
 ///
@@ -29,7 +29,7 @@ use crate::time::invalid_timestamp::InvalidTimestamp;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "openapi", schema(value_type = f64, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0, example = 1_795_473_000.25))]
+#[cfg_attr(feature = "openapi", schema(description = "A point in time: Unix seconds with microsecond precision, or RFC 3339 text. Only times from 2000-01-01 up to, not including, 2100-01-01 are accepted.", value_type = f64, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0, example = 1_795_473_000.25))]
 pub struct Timestamp(i64);
 
 impl Timestamp {

@@ -4,8 +4,14 @@ use std::{
 };
 
 use iotpi_core::{
-    Action, ActionName, ActionSpec, Actuator, ActuatorModule, CommandOutcome, DeviceError, DeviceErrorKind,
-    ErrorKind, LeasedCommand, RunError, Runner, async_trait, testing::RecordingUplink,
+    Action, ActionName, ActionSpec, Actuator, ActuatorModule, DeviceError, DeviceErrorKind, Runner,
+    async_trait,
+    model::{
+        command::{CommandOutcome, LeasedCommand},
+        error::ErrorKind,
+    },
+    module::RunError,
+    testing::RecordingUplink,
 };
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use iotpi_core::{
-    Camera, CameraModule, CameraSpec, DeviceError, DeviceErrorKind, ErrorKind, Frame, RunError, Runner,
-    Timestamp, async_trait, testing::RecordingUplink,
+    Camera, CameraModule, CameraSpec, DeviceError, DeviceErrorKind, Frame, Runner, Timestamp, async_trait,
+    model::error::ErrorKind, module::RunError, testing::RecordingUplink,
 };
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;

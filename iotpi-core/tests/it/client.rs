@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use iotpi_core::{CommandState, ErrorKind, HubClient, ModuleId, NewCommand, UplinkError};
+use iotpi_core::{
+    HubClient, ModuleId, NewCommand, UplinkError,
+    model::{command::CommandState, error::ErrorKind},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -193,8 +196,10 @@ fn unknown_fields_of_a_newer_hub_are_ignored() {
         "latency":{"p50":0.1,"p99":0.2,"p999":0.3},"colour":"blue"}"#;
     let text = format!(r#"{{"type":"camera","seq":7,"camera":{camera},"mood":"good"}}"#);
 
-    let message: iotpi_core::LiveMessage = serde_json::from_str(&text).unwrap();
+    let message: iotpi_core::model::event::LiveMessage = serde_json::from_str(&text).unwrap();
 
-    let iotpi_core::LiveMessage::Event(event) = message else { panic!("{message:?}") };
-    assert!(matches!(event.event, iotpi_core::Event::Camera { camera } if camera.latency.p99 == 0.2));
+    let iotpi_core::model::event::LiveMessage::Event(event) = message else { panic!("{message:?}") };
+    assert!(
+        matches!(event.event, iotpi_core::model::event::Event::Camera { camera } if camera.latency.p99 == 0.2)
+    );
 }

@@ -159,7 +159,9 @@ async fn push(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     let mut parts = Parts { body: request.into_body(), buffer: BytesMut::new() };
     let first = parts.next().await;
     if shared.behavior.refuses {
-        let problem = serde_json::to_string(&crate::problem(iotpi_core::ErrorKind::Unauthenticated)).unwrap();
+        let problem =
+            serde_json::to_string(&crate::problem(iotpi_core::model::error::ErrorKind::Unauthenticated))
+                .unwrap();
         return plain(StatusCode::UNAUTHORIZED, problem);
     }
     let (mut response, body) = Channel::new(16);

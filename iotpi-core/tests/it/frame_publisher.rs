@@ -4,8 +4,9 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use iotpi_core::{
-    Clock, ErrorKind, Frame, FramePublisher, FrameReceiver, HubClient, ModuleId, PublisherState, SystemClock,
-    UplinkError,
+    Clock, Frame, HubClient, ModuleId, SystemClock, UplinkError,
+    client::{FramePublisher, FrameReceiver, PublisherState},
+    model::error::ErrorKind,
 };
 use tokio::task::JoinHandle;
 

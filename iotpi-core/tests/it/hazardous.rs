@@ -8,9 +8,16 @@ use std::{
 };
 
 use iotpi_core::{
-    Action, ActionName, ActionSpec, Actuator, ActuatorModule, CommandOutcome, DeviceError, DeviceErrorKind,
-    ErrorKind, Frame, FrameReceipt, LeasedCommand, Manifest, Module, ModuleId, ModuleInfo, NewGap,
-    NewReading, Reading, StatusReceipt, StatusReport, Stored, Uplink, UplinkError, async_trait,
+    Action, ActionName, ActionSpec, Actuator, ActuatorModule, DeviceError, DeviceErrorKind, Frame, Manifest,
+    Module, ModuleId, Reading, Uplink, UplinkError, async_trait,
+    model::{
+        camera::FrameReceipt,
+        command::{CommandOutcome, LeasedCommand, StatusReceipt, StatusReport},
+        error::ErrorKind,
+        gap::NewGap,
+        manifest::ModuleInfo,
+        reading::{NewReading, Stored},
+    },
     testing::RecordingUplink,
 };
 use serde_json::{Map, Value, json};

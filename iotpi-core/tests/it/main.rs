@@ -18,7 +18,11 @@ mod tls;
 
 use std::time::Duration;
 
-use iotpi_core::{ErrorKind, ModuleId, Problem, testing::RecordingUplink};
+use iotpi_core::{
+    ModuleId,
+    model::error::{ErrorKind, Problem},
+    testing::RecordingUplink,
+};
 
 /// The longest wait on a process or a socket. It is far longer than a slow machine needs.
 const LIMIT: Duration = Duration::from_secs(60);

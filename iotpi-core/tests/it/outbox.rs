@@ -8,10 +8,20 @@ use std::{
 };
 
 use iotpi_core::{
-    Clock, ErrorKind, Frame, FrameReceipt, GapReason, LeasedCommand, Manifest, ManualClock, Module,
-    ModuleError, ModuleId, ModuleInfo, NewGap, NewReading, OutboxLimits, Quantity, Reading, RunError, Runner,
-    Sample, StatusReceipt, StatusReport, Stored, Timestamp, Uplink, UplinkError, async_trait,
+    Clock, Frame, Manifest, Module, ModuleError, ModuleId, Quantity, Reading, Runner, Sample, Timestamp,
+    Uplink, UplinkError, async_trait,
+    model::{
+        camera::FrameReceipt,
+        command::{LeasedCommand, StatusReceipt, StatusReport},
+        error::ErrorKind,
+        gap::{GapReason, NewGap},
+        manifest::ModuleInfo,
+        reading::{NewReading, Stored},
+    },
+    module::RunError,
+    outbox::OutboxLimits,
     testing::RecordingUplink,
+    time::ManualClock,
 };
 use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};

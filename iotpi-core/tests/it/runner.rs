@@ -1,9 +1,18 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use iotpi_core::{
-    CompositeModule, ErrorKind, Frame, FrameReceipt, GapReason, LeasedCommand, Manifest, Module, ModuleError,
-    ModuleId, ModuleInfo, NewGap, NewReading, Quantity, RunError, Runner, SensorModule, StatusReceipt,
-    StatusReport, Stored, Uplink, UplinkError, async_trait, measure, testing::RecordingUplink,
+    CompositeModule, Frame, Manifest, Module, ModuleError, ModuleId, Quantity, Runner, SensorModule, Uplink,
+    UplinkError, async_trait, measure,
+    model::{
+        camera::FrameReceipt,
+        command::{LeasedCommand, StatusReceipt, StatusReport},
+        error::ErrorKind,
+        gap::{GapReason, NewGap},
+        manifest::ModuleInfo,
+        reading::{NewReading, Stored},
+    },
+    module::RunError,
+    testing::RecordingUplink,
 };
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use iotpi_core::{
-    Channel, DeviceError, DeviceErrorKind, ManualClock, Module, Outcome, Quantity, RunError, Runner, Sample,
-    Sensor, SensorModule, SeriesSpec, Timestamp, async_trait, measure, testing::RecordingUplink,
+    Channel, DeviceError, DeviceErrorKind, Module, Outcome, Quantity, Runner, Sample, Sensor, SensorModule,
+    Timestamp, async_trait, measure, model::reading::SeriesSpec, module::RunError, testing::RecordingUplink,
+    time::ManualClock,
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;

@@ -80,7 +80,7 @@ async fn an_unknown_certificate_is_refused_with_its_reason() {
 #[tokio::test]
 async fn the_live_connection_uses_tls_too() {
     use futures_util::{SinkExt as _, StreamExt as _};
-    use iotpi_core::{LiveMessage, Subscription};
+    use iotpi_core::model::event::{LiveMessage, Subscription};
     use tokio_tungstenite::{accept_async, tungstenite::Message};
 
     let (listener, acceptor, root) = authority().await;

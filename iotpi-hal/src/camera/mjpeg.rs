@@ -3,7 +3,7 @@
 //! Deliberately absent: containers, and multipart streams, whose frames are separated by a boundary.
 
 use bytes::{Buf, Bytes, BytesMut};
-use iotpi_core::{InvalidFrame, MAX_FRAME_BYTES};
+use iotpi_core::model::frame::{InvalidFrame, MAX_FRAME_BYTES};
 
 /// Start-of-image, and the first byte of the marker that follows it.
 const BEGIN: [u8; 3] = [0xFF, 0xD8, 0xFF];
@@ -135,7 +135,7 @@ fn find_begin(bytes: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use iotpi_core::{CameraSpec, ManualClock, Timestamp};
+    use iotpi_core::{CameraSpec, Timestamp, time::ManualClock};
     use proptest::prelude::*;
 
     use super::*;

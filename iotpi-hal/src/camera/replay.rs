@@ -138,7 +138,7 @@ fn read_error(path: &Path, error: io::Error) -> DeviceError {
 
 #[cfg(test)]
 mod tests {
-    use iotpi_core::{ManualClock, Timestamp};
+    use iotpi_core::{Timestamp, time::ManualClock};
 
     use super::*;
     use crate::camera::testcard::TestCard;

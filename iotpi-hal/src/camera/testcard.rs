@@ -232,7 +232,7 @@ impl Canvas {
 mod tests {
     use std::time::Duration;
 
-    use iotpi_core::ManualClock;
+    use iotpi_core::time::ManualClock;
     use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor};
 
     use super::*;

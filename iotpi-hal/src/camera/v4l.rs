@@ -343,7 +343,7 @@ fn known(device: &Path, number: Option<Errno>) -> Option<(DeviceErrorKind, Strin
 
 #[cfg(test)]
 mod tests {
-    use iotpi_core::ManualClock;
+    use iotpi_core::time::ManualClock;
     use nokhwa::utils::Resolution;
 
     use super::*;

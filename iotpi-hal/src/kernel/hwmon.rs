@@ -31,7 +31,7 @@
 
 use std::path::Path;
 
-use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, SeriesSpec};
+use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, model::reading::SeriesSpec};
 
 use super::{
     DeviceFilter, Sysfs, quantities, series,

@@ -46,7 +46,7 @@ use std::{
     path::Path,
 };
 
-use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, SeriesSpec};
+use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, model::reading::SeriesSpec};
 
 use self::channel::{IioChannel, channel_of, unit_correction};
 use super::{DeviceFilter, Sysfs, name_of, quantities, series, sysfs::entries, text_in};

@@ -24,7 +24,7 @@
 
 use std::path::Path;
 
-use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, SeriesSpec};
+use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, model::reading::SeriesSpec};
 
 use super::{Sysfs, quantities, series};
 use crate::drivers::BlockingSensor;

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use iotpi_core::{Quantity, Sample, SensorType, SeriesSpec, Unit};
+use iotpi_core::{Quantity, Sample, SensorType, Unit, model::reading::SeriesSpec};
 
 use crate::drivers::in_range;
 

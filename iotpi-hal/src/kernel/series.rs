@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use iotpi_core::{Channel, DeviceError, Quantity, Sample, SeriesSpec};
+use iotpi_core::{Channel, DeviceError, Quantity, Sample, model::reading::SeriesSpec};
 
 /// Makes a series of each quantity. Where a quantity occurs more than once, the name of the channel distinguishes
 /// them.

@@ -13,7 +13,7 @@
 
 use std::path::PathBuf;
 
-use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, SeriesSpec};
+use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, model::reading::SeriesSpec};
 
 use super::{Sysfs, quantities, series, text_in};
 use crate::drivers::BlockingSensor;

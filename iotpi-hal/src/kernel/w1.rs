@@ -52,7 +52,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use iotpi_core::{Channel, DeviceError, DeviceErrorKind, Quantity, Sample, SeriesSpec};
+use iotpi_core::{Channel, DeviceError, DeviceErrorKind, Quantity, Sample, model::reading::SeriesSpec};
 
 use super::{Sysfs, series, sysfs::entries};
 use crate::drivers::BlockingSensor;

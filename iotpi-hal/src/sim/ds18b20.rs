@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, fs, io, path::Path, sync::Arc};
 
-use iotpi_core::{DeviceError, Quantity, Sample, SeriesSpec};
+use iotpi_core::{DeviceError, Quantity, Sample, model::reading::SeriesSpec};
 use tempfile::TempDir;
 
 use super::{Fault, FaultSwitch, World};

@@ -4,7 +4,8 @@
 use std::{fs, io, sync::Arc};
 
 use iotpi_core::{
-    Action, ActionSpec, Actuator, DeviceError, DeviceErrorKind, Quantity, Sample, SeriesSpec, async_trait,
+    Action, ActionSpec, Actuator, DeviceError, DeviceErrorKind, Quantity, Sample, async_trait,
+    model::reading::SeriesSpec,
 };
 use serde_json::{Map, Value};
 

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use iotpi_core::{Clock, ManualClock, Timestamp};
+use iotpi_core::{Clock, Timestamp, time::ManualClock};
 
 use super::{FaultSwitch, lock};
 

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use iotpi_core::{DeviceError, Sample, Sensor, SeriesSpec};
+use iotpi_core::{DeviceError, Sample, Sensor, model::reading::SeriesSpec};
 
 use crate::sim::{Fault, FaultSwitch};
 

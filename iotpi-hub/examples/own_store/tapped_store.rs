@@ -6,8 +6,15 @@ use iotpi_hub::{
     async_trait,
     auth::Role,
     iotpi_core::{
-        Bucket, Clip, Command, CommandId, CommandReport, DeliveryAccount, FrameSelection, Gap, LeasedCommand,
-        Manifest, ModuleId, NewGap, Page, Reading, RecordingSettings, Timestamp, Unit, UserName,
+        Manifest, ModuleId, Reading, Timestamp, Unit,
+        model::{
+            command::{Command, CommandId, CommandReport, LeasedCommand},
+            gap::{DeliveryAccount, Gap, NewGap},
+            id::UserName,
+            page::Page,
+            reading::Bucket,
+            recording::{Clip, FrameSelection, RecordingSettings},
+        },
     },
     store::{
         BackedUp, ClipQuery, CommandHistory, CommandSubmission, DeadlineChanges, DiskUse, Eviction,

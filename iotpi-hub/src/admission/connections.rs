@@ -259,7 +259,7 @@ impl Drop for ConnectionPermit {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use iotpi_core::ErrorKind;
+    use iotpi_core::model::error::ErrorKind;
 
     use super::*;
 

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 pub(crate) use connections::{ConnectionPermit, Connections};
-use iotpi_core::{ModuleId, UserName};
+use iotpi_core::{ModuleId, model::id::UserName};
 pub(crate) use rate::{MIN_BYTES_PER_SEC, MinimumRate, SendCredit};
 pub(crate) use shared_budget::{BudgetPermit, SharedBudget};
 

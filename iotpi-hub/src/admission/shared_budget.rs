@@ -138,7 +138,7 @@ fn exhausted() -> crate::HubError {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use iotpi_core::ErrorKind;
+    use iotpi_core::model::error::ErrorKind;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Callers and permission checks.
 
-use iotpi_core::{ModuleId, UserName};
+use iotpi_core::{ModuleId, model::id::UserName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -190,7 +190,7 @@ fn denied(role: Role, needed: &str) -> HubError {
 
 #[cfg(test)]
 mod tests {
-    use iotpi_core::ErrorKind;
+    use iotpi_core::model::error::ErrorKind;
 
     use super::*;
 

@@ -12,7 +12,7 @@ use std::{sync::Mutex, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use hmac::{Hmac, KeyInit, Mac};
-use iotpi_core::{ModuleId, Timestamp, UserName};
+use iotpi_core::{ModuleId, Timestamp, model::id::UserName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 

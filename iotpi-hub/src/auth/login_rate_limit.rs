@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::UserName;
+use iotpi_core::model::id::UserName;
 
 use crate::{
     error::{HubError, Result},

@@ -23,7 +23,7 @@ pub use caller::{Caller, Identity};
 pub use credential::{Credential, Jwt, Login, SignedUrl};
 pub(crate) use credential_reset::reset_credentials_if_restored;
 pub(crate) use first_admin_code::FirstAdminCode;
-pub use iotpi_core::Role;
+pub use iotpi_core::model::role::Role;
 pub use jwt::rotate_key;
 pub(crate) use login_rate_limit::{LoginRateLimit, LoginTarget};
 pub(crate) use password::Passwords;

@@ -198,7 +198,7 @@ mod tests {
         }
         let refused = passwords.run_exclusively(|| Ok(())).await.unwrap_err();
 
-        assert_eq!(refused.kind(), iotpi_core::ErrorKind::Unavailable);
+        assert_eq!(refused.kind(), iotpi_core::model::error::ErrorKind::Unavailable);
         drop(permit);
         futures_util::future::join_all(waiting).await;
         passwords.run_exclusively(|| Ok(())).await.unwrap();

@@ -2,7 +2,7 @@
 //!
 //! These functions need only a store, so a command line can use them while the hub runs.
 
-use iotpi_core::{ModuleId, Timestamp, UserName};
+use iotpi_core::{ModuleId, Timestamp, model::id::UserName};
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -75,7 +75,7 @@ fn is_fresh(at: Steady, now: Steady) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use iotpi_core::{Timestamp, UserName};
+    use iotpi_core::{Timestamp, model::id::UserName};
 
     use super::*;
     use crate::auth::Role;

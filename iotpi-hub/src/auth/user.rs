@@ -4,7 +4,7 @@
 //! log in. The hub reads the user of a session with every request, so a change takes effect at once, and
 //! within 2 s on open connections.
 
-use iotpi_core::{Timestamp, UserName};
+use iotpi_core::{Timestamp, model::id::UserName};
 
 use crate::{
     auth::{Passwords, Role, SECURITY},

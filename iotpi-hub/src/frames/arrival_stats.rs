@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use iotpi_core::{Latency, Timestamp};
+use iotpi_core::{Timestamp, model::camera::Latency};
 
 /// Window over which the frame rate is counted.
 const RATE_WINDOW: Duration = Duration::from_secs(5);

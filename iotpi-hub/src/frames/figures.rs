@@ -1,6 +1,6 @@
 //! The metrics of cameras.
 
-use iotpi_core::{ViewerInfo, WatchedCamera};
+use iotpi_core::model::camera::{ViewerInfo, WatchedCamera};
 
 use crate::metrics::{Family, Labels, Value};
 

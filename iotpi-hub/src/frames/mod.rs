@@ -17,7 +17,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use iotpi_core::{CameraInfo, Frame, FrameReceipt, ModuleId, Timestamp, ViewerKind, WatchedCamera};
+use iotpi_core::{
+    Frame, ModuleId, Timestamp,
+    model::camera::{CameraInfo, FrameReceipt, ViewerKind, WatchedCamera},
+};
 
 pub(crate) use buffers::{Buffer, Buffers};
 pub(crate) use figures::metrics;

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::{CameraInfo, Frame, FrameReceipt, ModuleId, Timestamp, ViewerInfo, ViewerKind};
+use iotpi_core::{
+    Frame, ModuleId, Timestamp,
+    model::camera::{CameraInfo, FrameReceipt, ViewerInfo, ViewerKind},
+};
 use tokio::sync::watch;
 
 use super::{Moment, PublishOutcome, PublishedFrame, arrival_stats::ArrivalStats, no_signal};

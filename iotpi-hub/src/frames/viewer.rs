@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use iotpi_core::{ModuleId, Timestamp, ViewerKind};
+use iotpi_core::{ModuleId, Timestamp, model::camera::ViewerKind};
 use tokio::sync::watch;
 
 use super::{Frames, PublishedFrame, Slot, slot::ViewerCounts};

@@ -8,7 +8,7 @@ use axum::{
     response::{AppendHeaders, IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use iotpi_core::{Timestamp, UserName};
+use iotpi_core::{Timestamp, model::id::UserName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -70,7 +70,7 @@ async fn session(
         (Some(Extension(authenticated)), _) => authenticated.caller().identity().cloned(),
         (None, Ok(OptionalCredential(Some(credential)))) => match hub.identify(&credential).await {
             Ok(caller) => caller.identity().cloned(),
-            Err(error) if error.kind() == iotpi_core::ErrorKind::Unauthenticated => None,
+            Err(error) if error.kind() == iotpi_core::model::error::ErrorKind::Unauthenticated => None,
             Err(error) => return Err(error),
         },
         _ => None,

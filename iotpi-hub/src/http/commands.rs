@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Extension, Json, extract::State};
 use http::{HeaderMap, HeaderName};
-use iotpi_core::{Command, LeasedCommand, ModuleId, NewCommand, StatusReceipt, StatusReport};
+use iotpi_core::{
+    ModuleId, NewCommand,
+    model::command::{Command, LeasedCommand, StatusReceipt, StatusReport},
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 

@@ -3,7 +3,13 @@
 
 use axum::{Json, extract::State};
 use http::StatusCode;
-use iotpi_core::{ChannelFilter, DeliveryAccount, Gap, ModuleId, NewGap, SensorType};
+use iotpi_core::{
+    ModuleId, SensorType,
+    model::{
+        gap::{DeliveryAccount, Gap, NewGap},
+        reading::ChannelFilter,
+    },
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 

@@ -9,7 +9,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, header};
-use iotpi_core::{Bucket, Channel, Reading};
+use iotpi_core::{Channel, Reading, model::reading::Bucket};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

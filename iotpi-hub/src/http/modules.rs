@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use http::StatusCode;
-use iotpi_core::{Manifest, ModuleId, ModuleInfo};
+use iotpi_core::{Manifest, ModuleId, model::manifest::ModuleInfo};
 
 use super::{
     api_router::{ApiRouter, routes},

@@ -9,7 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{StatusCode, header};
-use iotpi_core::{ProtocolVersion, Timestamp};
+use iotpi_core::{Timestamp, model::protocol::ProtocolVersion};
 use serde::Serialize;
 use utoipa::ToSchema;
 

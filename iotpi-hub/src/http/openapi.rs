@@ -35,7 +35,7 @@ use super::{
         (name = "auth", description = "Users, sessions and tokens"),
         (name = "operations", description = "Health, metrics, storage and other administration of the hub")
     ),
-    components(schemas(iotpi_core::Problem, iotpi_core::ErrorKind)),
+    components(schemas(iotpi_core::model::error::Problem, iotpi_core::model::error::ErrorKind)),
     security(("session" = []), ("bearer" = []), ("basic" = [])),
     modifiers(&Schemes)
 )]

@@ -9,7 +9,8 @@ use axum::{
 use futures_util::stream;
 use http::{HeaderValue, header};
 use iotpi_core::{
-    Clip, FrameSelection, MAX_FRAME_TIMES, ModuleId, Recording, RecordingSettings, StartRecording, Timestamp,
+    ModuleId, Timestamp,
+    model::recording::{Clip, FrameSelection, MAX_FRAME_TIMES, Recording, RecordingSettings, StartRecording},
 };
 use serde::Deserialize;
 use tokio::task::spawn_blocking;

@@ -9,8 +9,8 @@ use axum::{
 };
 use http::HeaderMap;
 use iotpi_core::{
-    Bucket, ChannelFilter, ModuleId, NewReading, NewReadings, Reading, ReadingRecord, SensorType, Stored,
-    Timestamp,
+    ModuleId, Reading, SensorType, Timestamp,
+    model::reading::{Bucket, ChannelFilter, NewReading, NewReadings, ReadingRecord, Stored},
 };
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;

@@ -95,7 +95,7 @@ mod tests {
     use std::future::ready;
 
     use http::StatusCode;
-    use iotpi_core::{SystemClock, UserName};
+    use iotpi_core::{SystemClock, model::id::UserName};
 
     use super::*;
     use crate::{

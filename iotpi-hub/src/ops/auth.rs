@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::{ModuleId, Timestamp, UserName};
+use iotpi_core::{ModuleId, Timestamp, model::id::UserName};
 
 use crate::{
     Hub,

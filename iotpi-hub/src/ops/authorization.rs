@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::ErrorKind;
+use iotpi_core::model::error::ErrorKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::{

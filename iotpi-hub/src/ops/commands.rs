@@ -3,8 +3,14 @@
 use std::time::Duration;
 
 use iotpi_core::{
-    Command, CommandId, CommandState, DEFAULT_EXPIRES_IN_SECS, Event, LeasedCommand, MAX_ERROR_LEN, ModuleId,
-    NewCommand, StatusReceipt, StatusReport,
+    ModuleId, NewCommand,
+    model::{
+        command::{
+            Command, CommandId, CommandState, DEFAULT_EXPIRES_IN_SECS, LeasedCommand, MAX_ERROR_LEN,
+            StatusReceipt, StatusReport,
+        },
+        event::Event,
+    },
 };
 use serde_json::{Map, Value};
 
@@ -431,7 +437,7 @@ fn check_size(object: &Map<String, Value>, max_bytes: u64, pointer: &str) -> Res
 mod tests {
     use std::sync::Arc;
 
-    use iotpi_core::{ActionName, Clock, ManualClock, Timestamp, UserName};
+    use iotpi_core::{ActionName, Clock, Timestamp, model::id::UserName, time::ManualClock};
 
     use super::*;
     use crate::{Config, store};

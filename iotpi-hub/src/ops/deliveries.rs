@@ -1,6 +1,12 @@
 //! Gaps that modules report.
 
-use iotpi_core::{MAX_GAP_SERIES, MAX_SEQ, ModuleId, NewGap};
+use iotpi_core::{
+    ModuleId,
+    model::{
+        gap::{MAX_GAP_SERIES, NewGap},
+        reading::MAX_SEQ,
+    },
+};
 
 use crate::{
     Hub,

@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use iotpi_core::{CameraInfo, Event, Frame, FrameReceipt, ModuleId, ViewerKind, WatchedCamera};
+use iotpi_core::{
+    Frame, ModuleId,
+    model::{
+        camera::{CameraInfo, FrameReceipt, ViewerKind, WatchedCamera},
+        event::Event,
+    },
+};
 
 use crate::{
     Hub,

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, ops::RangeInclusive};
 
-use iotpi_core::{NewReading, Quantity, SensorType, Unit};
+use iotpi_core::{Quantity, SensorType, Unit, model::reading::NewReading};
 
 use crate::{
     error::{HubError, Result},

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use iotpi_core::{ErrorKind, Timestamp};
+use iotpi_core::{Timestamp, model::error::ErrorKind};
 
 use crate::{
     Hub,

@@ -3,7 +3,13 @@
 use std::collections::HashSet;
 
 use iotpi_core::{
-    Event, MAX_FRAME_SIDE, MAX_MANIFEST_ENTRIES, Manifest, ModuleId, ModuleInfo, ProtocolVersion,
+    Manifest, ModuleId,
+    model::{
+        event::Event,
+        frame::MAX_FRAME_SIDE,
+        manifest::{MAX_MANIFEST_ENTRIES, ModuleInfo},
+        protocol::ProtocolVersion,
+    },
 };
 
 use crate::{

@@ -4,7 +4,10 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use iotpi_core::{EventKind, ModuleId, Subscription, Timestamp};
+use iotpi_core::{
+    ModuleId, Timestamp,
+    model::event::{EventKind, Subscription},
+};
 use serde::Serialize;
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iotpi_core::{Bucket, ModuleId, Reading, Timestamp};
+use iotpi_core::{ModuleId, Reading, Timestamp, model::reading::Bucket};
 
 use super::readings::MAX_CLOCK_AHEAD;
 use crate::{

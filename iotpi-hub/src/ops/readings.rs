@@ -6,8 +6,11 @@ use std::{
 };
 
 use iotpi_core::{
-    Event, MAX_AGE_SECS, MAX_REASON_LEN, MAX_SEQ, NewReading, Outcome, Quantity, Reading, SensorType, Stored,
-    TimeSource, Timestamp, Unit,
+    Outcome, Quantity, Reading, SensorType, Timestamp, Unit,
+    model::{
+        event::Event,
+        reading::{MAX_AGE_SECS, MAX_REASON_LEN, MAX_SEQ, NewReading, Stored, TimeSource},
+    },
 };
 
 use crate::{

@@ -23,7 +23,10 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::{ModuleId, RecordingMode, RecordingSettings};
+use iotpi_core::{
+    ModuleId,
+    model::recording::{RecordingMode, RecordingSettings},
+};
 use tokio::sync::{Notify, watch};
 
 pub(crate) use export::{Export, Format};

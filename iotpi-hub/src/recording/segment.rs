@@ -22,7 +22,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use iotpi_core::{MAX_FRAME_BYTES, ModuleId, Timestamp};
+use iotpi_core::{ModuleId, Timestamp, model::frame::MAX_FRAME_BYTES};
 use serde::{Deserialize, Serialize};
 
 use crate::store::FrameLocation;

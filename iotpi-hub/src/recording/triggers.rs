@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use iotpi_core::{ModuleId, RecordingTrigger};
+use iotpi_core::{ModuleId, model::recording::RecordingTrigger};
 
 use super::Camera;
 

@@ -139,7 +139,7 @@ fn patterns_are_bounded_one_by_one_and_together() {
     let mut budget = Budget::default();
     let schema = object(json!({"properties": {"a": {"pattern": "^[a-z]{1,400}$"}}}));
     let refused = (0..64).find_map(|i| budget.add(&schema, &format!("/actions/{i}/params")).err()).unwrap();
-    assert_eq!(refused.kind(), iotpi_core::ErrorKind::TooLarge);
+    assert_eq!(refused.kind(), iotpi_core::model::error::ErrorKind::TooLarge);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn all_actions_of_a_manifest_share_one_budget() {
     assert!(check_actions(&manifest(5)).is_ok());
     let error = check_actions(&manifest(20)).unwrap_err();
     assert!(error.pointer().is_some_and(|pointer| pointer.starts_with("/actions/10/params")), "{error:?}");
-    assert_eq!(error.kind(), iotpi_core::ErrorKind::TooLarge);
+    assert_eq!(error.kind(), iotpi_core::model::error::ErrorKind::TooLarge);
 }
 
 #[test]
@@ -183,7 +183,10 @@ fn parameters_that_would_take_too_many_steps_are_rejected() {
 
     assert!(schema.check(&list(100)).is_ok());
     let error: HubError = schema.check(&list(8000)).unwrap_err();
-    assert_eq!((error.kind(), error.pointer()), (iotpi_core::ErrorKind::TooLarge, Some("/params")));
+    assert_eq!(
+        (error.kind(), error.pointer()),
+        (iotpi_core::model::error::ErrorKind::TooLarge, Some("/params"))
+    );
 }
 
 /// The most expensive schemas that are accepted, with parameters just below the limit.

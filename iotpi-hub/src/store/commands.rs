@@ -3,7 +3,14 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iotpi_core::{Command, CommandId, CommandReport, LeasedCommand, ModuleId, NewCommand, Page, UserName};
+use iotpi_core::{
+    ModuleId, NewCommand,
+    model::{
+        command::{Command, CommandId, CommandReport, LeasedCommand},
+        id::UserName,
+        page::Page,
+    },
+};
 use serde_json::{Map, Value};
 
 use super::{Now, PageRequest, Result, Steady};
@@ -135,7 +142,7 @@ pub trait WriteCommands {
     /// Stores a module's state, and its report on a command it has leased, in one commit; creates the module if
     /// necessary. Returns the result of the report on the command; the state is stored even if that is refused.
     ///
-    /// [`CommandOutcome::Started`](iotpi_core::CommandOutcome::Started) records that the command was started: it
+    /// [`CommandOutcome::Started`](iotpi_core::model::command::CommandOutcome::Started) records that the command was started: it
     /// will not be delivered again, and its lease is renewed. Every other outcome ends the command. A repeated
     /// report changes nothing.
     ///

@@ -5,7 +5,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use iotpi_core::{Clip, FrameSelection, ModuleId, Page, RecordingSettings, Timestamp};
+use iotpi_core::{
+    ModuleId, Timestamp,
+    model::{
+        page::Page,
+        recording::{Clip, FrameSelection, RecordingSettings},
+    },
+};
 
 use super::{PageRequest, Result};
 

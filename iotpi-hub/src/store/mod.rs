@@ -16,8 +16,8 @@ use std::{
     time::Duration,
 };
 
-pub use iotpi_core::Page;
 use iotpi_core::Timestamp;
+pub use iotpi_core::model::page::Page;
 
 mod commands;
 #[cfg(feature = "testing")]

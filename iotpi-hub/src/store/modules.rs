@@ -1,7 +1,10 @@
 //! Modules in the store.
 
 use async_trait::async_trait;
-use iotpi_core::{Delivery, Manifest, ModuleId, Page, Timestamp};
+use iotpi_core::{
+    Manifest, ModuleId, Timestamp,
+    model::{gap::Delivery, page::Page},
+};
 use serde_json::{Map, Value};
 
 use super::{Now, PageRequest, Result};

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use iotpi_core::{
-    Bucket, Channel, ChannelFilter, DeliveryAccount, Gap, ModuleId, NewGap, Page, Reading, SensorType,
-    Timestamp, Unit,
+    Channel, ModuleId, Reading, SensorType, Timestamp, Unit,
+    model::{
+        gap::{DeliveryAccount, Gap, NewGap},
+        page::Page,
+        reading::{Bucket, ChannelFilter},
+    },
 };
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,10 @@
 //! Users, sessions and tokens in the store.
 
 use async_trait::async_trait;
-use iotpi_core::{ModuleId, Page, Role, Timestamp, UserName};
+use iotpi_core::{
+    ModuleId, Timestamp,
+    model::{id::UserName, page::Page, role::Role},
+};
 
 use super::{Now, PageRequest, Result, Steady};
 

@@ -2,7 +2,14 @@
 
 use std::{path::Path, time::Duration};
 
-use iotpi_core::{LiveFrame, LiveMessage, LiveRequest, NumberedEvent, Problem, Timestamp};
+use iotpi_core::{
+    Timestamp,
+    model::{
+        error::Problem,
+        event::{LiveMessage, LiveRequest, NumberedEvent},
+        frame::LiveFrame,
+    },
+};
 use iotpi_hub::Config;
 use serde_json::{Value, json};
 
@@ -18,6 +25,16 @@ fn same_as(path: &str, text: &str) {
 #[test]
 fn the_openapi_document_matches_the_golden_file() {
     same_as("../openapi.json", &iotpi_hub::openapi());
+}
+
+/// Descriptions come from documentation comments, whose examples are in Rust.
+#[test]
+fn the_openapi_document_has_no_rust_code() {
+    let document = iotpi_hub::openapi();
+
+    for code in ["```", "iotpi_core"] {
+        assert!(!document.contains(code), "{code}");
+    }
 }
 
 /// Messages of each kind, serialized and parsed by the protocol types.

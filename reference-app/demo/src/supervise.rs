@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iotpi_core::Backoff;
+use iotpi_core::client::Backoff;
 use tokio::{process::Command, time::Instant};
 use tokio_util::sync::CancellationToken;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
-use iotpi_core::{ModuleId, SystemClock, Timestamp, UserName};
+use iotpi_core::{ModuleId, SystemClock, Timestamp, model::id::UserName};
 use iotpi_hub::{
     auth::{
         Role,

@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use iotpi_core::{ErrorKind, SystemClock, Timestamp, UserName};
+use iotpi_core::{
+    SystemClock, Timestamp,
+    model::{error::ErrorKind, id::UserName},
+};
 use iotpi_hub::{
     HubError,
     auth::{

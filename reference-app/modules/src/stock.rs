@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, bail, ensure};
 use iotpi_core::{
-    ActuatorModule, CameraModule, CompositeModule, Manifest, Measure, Module, ModuleError, Sensor,
-    SensorModule, Uplink, async_trait,
+    ActuatorModule, CameraModule, CompositeModule, Manifest, Module, ModuleError, Sensor, SensorModule,
+    Uplink, async_trait, model::manifest::Measure,
 };
 use iotpi_hal::catalog::{self, Device, Setup};
 use tokio_util::sync::CancellationToken;
@@ -111,7 +111,11 @@ impl Module for Stock {
 mod tests {
     use std::{fs, time::Duration};
 
-    use iotpi_core::{Channel, CommandOutcome, LeasedCommand, Runner, SystemClock, testing::RecordingUplink};
+    use iotpi_core::{
+        Channel, Runner, SystemClock,
+        model::command::{CommandOutcome, LeasedCommand},
+        testing::RecordingUplink,
+    };
     use iotpi_hal::catalog;
     use serde_json::json;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use iotpi_core::{
-    Actions, ActuatorModule, AnyError, CompositeModule, HubClient, NoParams, Quantity, Runner, SensorModule,
-    measure,
+    Actions, ActuatorModule, AnyError, CompositeModule, HubClient, Quantity, Runner, SensorModule, measure,
+    module::NoParams,
 };
 
 #[tokio::main]

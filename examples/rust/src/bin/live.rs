@@ -1,7 +1,8 @@
 //! Receives events as they happen, and stops after the first reading.
 
 use iotpi_core::{
-    AnyError, Clock, EventKind, HubClient, LiveMessage, Quantity, Reading, Sample, Subscription, SystemClock,
+    AnyError, Clock, HubClient, Quantity, Reading, Sample, SystemClock,
+    model::event::{EventKind, LiveMessage, Subscription},
 };
 
 #[tokio::main]

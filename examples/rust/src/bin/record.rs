@@ -1,6 +1,8 @@
 //! Records readings without being a module, reads them back, and aggregates them by the hour.
 
-use iotpi_core::{AnyError, BucketWidth, HubClient, ModuleId, Quantity, ReadingFilter, Runner, Sample};
+use iotpi_core::{
+    AnyError, HubClient, ModuleId, Quantity, ReadingFilter, Runner, Sample, client::BucketWidth,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {

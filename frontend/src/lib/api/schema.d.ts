@@ -2050,18 +2050,7 @@ export interface components {
     TimeSource: 'module' | 'estimated' | 'hub' | 'arrival' | 'hub_unsynced';
     /**
      * Format: double
-     * @description A point in time: microseconds since 1970-01-01 00:00 UTC.
-     *
-     *     On the wire it is a number of Unix seconds with microsecond precision; RFC 3339 text is accepted, too. Only times from
-     *     2000-01-01 up to, not including, 2100-01-01 are accepted from the wire: others come from a wrong clock.
-     *
-     *     ```
-     *     use iotpi_core::Timestamp;
-     *
-     *     let t: Timestamp = serde_json::from_str("\"2026-11-23T22:30:00.25Z\"")?;
-     *     assert_eq!(serde_json::to_string(&t)?, "1795473000.25");
-     *     # Ok::<(), serde_json::Error>(())
-     *     ```
+     * @description A point in time: Unix seconds with microsecond precision, or RFC 3339 text. Only times from 2000-01-01 up to, not including, 2100-01-01 are accepted.
      * @example 1795473000.25
      */
     Timestamp: number;
@@ -2082,17 +2071,7 @@ export interface components {
       role: components['schemas']['Role'];
     };
     /**
-     * @description A unit of measurement.
-     *
-     *     ```
-     *     use iotpi_core::Unit;
-     *
-     *     let fahrenheit: Unit = "[degF]".parse()?;
-     *     assert_eq!(fahrenheit.to_string(), "fahrenheit");
-     *     assert_eq!(Unit::CELSIUS.of(212.0, &fahrenheit), Some(100.0));
-     *     assert_eq!("µg/m³".parse::<Unit>()?, "ug/m3".parse()?);
-     *     # Ok::<(), iotpi_core::InvalidUnit>(())
-     *     ```
+     * @description A unit of measurement: one of the known units in any of its spellings, or a custom one.
      * @example celsius
      */
     Unit: string;

@@ -27,11 +27,11 @@ const MAX_TEXT_BYTES: usize = 256;
 /// assert_eq!(fahrenheit.to_string(), "fahrenheit");
 /// assert_eq!(Unit::CELSIUS.of(212.0, &fahrenheit), Some(100.0));
 /// assert_eq!("µg/m³".parse::<Unit>()?, "ug/m3".parse()?);
-/// # Ok::<(), iotpi_core::InvalidUnit>(())
+/// # Ok::<(), iotpi_core::model::unit::InvalidUnit>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "openapi", schema(value_type = String, min_length = 1, max_length = 256, example = "celsius"))]
+#[cfg_attr(feature = "openapi", schema(description = "A unit of measurement: one of the known units in any of its spellings, or a custom one.", value_type = String, min_length = 1, max_length = 256, example = "celsius"))]
 #[serde(try_from = "String", into = "String")]
 pub struct Unit(Name);
 

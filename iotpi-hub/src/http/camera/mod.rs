@@ -14,7 +14,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use iotpi_core::{Frame, InvalidFrame, ModuleId, Timestamp, ViewerKind, WatchedCamera};
+use iotpi_core::{
+    Frame, ModuleId, Timestamp,
+    model::{
+        camera::{ViewerKind, WatchedCamera},
+        frame::InvalidFrame,
+    },
+};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 

@@ -7,7 +7,10 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
-use iotpi_core::{FrameReceipt, MAX_FRAME_BYTES, ModuleId};
+use iotpi_core::{
+    ModuleId,
+    model::{camera::FrameReceipt, frame::MAX_FRAME_BYTES},
+};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 

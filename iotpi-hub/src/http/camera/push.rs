@@ -11,7 +11,14 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, header};
 use http_body_util::BodyExt as _;
-use iotpi_core::{FrameReceipt, MalformedStream, MixedReplace, ModuleId, Part, Problem};
+use iotpi_core::{
+    ModuleId,
+    model::{
+        camera::FrameReceipt,
+        error::Problem,
+        mixed_replace::{MalformedStream, MixedReplace, Part},
+    },
+};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 use utoipa::{IntoParams, ToSchema};

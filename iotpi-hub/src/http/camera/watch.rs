@@ -11,7 +11,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, header};
-use iotpi_core::ViewerKind;
+use iotpi_core::model::camera::ViewerKind;
 
 use super::{
     super::api_router::{ApiRouter, routes},

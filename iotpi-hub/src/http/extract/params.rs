@@ -7,7 +7,7 @@ use std::{
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
-use iotpi_core::{InvalidTimestamp, Timestamp};
+use iotpi_core::{Timestamp, time::InvalidTimestamp};
 use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 

@@ -3,7 +3,11 @@
 use std::{ops::ControlFlow, time::Duration};
 
 use bytes::Bytes;
-use iotpi_core::{LiveFrame, LiveMessage, LiveRequest, Subscription, ViewerKind, WatchRequest};
+use iotpi_core::model::{
+    camera::ViewerKind,
+    event::{LiveMessage, LiveRequest, Subscription, WatchRequest},
+    frame::LiveFrame,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,

@@ -3,8 +3,11 @@
 use std::collections::HashSet;
 
 use iotpi_core::{
-    LiveRequest, MAX_LIVE_MESSAGE_BYTES, MAX_RECENT, MAX_SUBSCRIPTION_NAMES, MAX_WATCHED_CAMERAS,
-    MAX_WATCHED_FPS, ModuleId, Subscription, WatchRequest,
+    ModuleId,
+    model::event::{
+        LiveRequest, MAX_LIVE_MESSAGE_BYTES, MAX_RECENT, MAX_SUBSCRIPTION_NAMES, MAX_WATCHED_CAMERAS,
+        MAX_WATCHED_FPS, Subscription, WatchRequest,
+    },
 };
 
 use serde::Deserialize;

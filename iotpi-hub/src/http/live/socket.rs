@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Sink as _, Stream as _};
-use iotpi_core::MAX_LIVE_MESSAGE_BYTES;
+use iotpi_core::model::event::MAX_LIVE_MESSAGE_BYTES;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::{
     WebSocketStream,

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::{ModuleId, WatchRequest};
+use iotpi_core::{ModuleId, model::event::WatchRequest};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::ReusableBoxFuture;
 

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iotpi_core::{ModuleId, RecordingMode, RecordingSettings};
+use iotpi_core::{
+    ModuleId,
+    model::recording::{RecordingMode, RecordingSettings},
+};
 
 use super::recorder::Recorder;
 use crate::{

@@ -9,8 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use iotpi_core::{
-    Clip, FrameSelection, MAX_RECORDING_REASON, MAX_RECORDING_TRIGGERS, ModuleId, Page, Recording,
-    RecordingMode, RecordingSettings, RecordingTrigger, StartRecording, Timestamp,
+    ModuleId, Timestamp,
+    model::{
+        page::Page,
+        recording::{
+            Clip, FrameSelection, MAX_RECORDING_REASON, MAX_RECORDING_TRIGGERS, Recording, RecordingMode,
+            RecordingSettings, RecordingTrigger, StartRecording,
+        },
+    },
 };
 use tokio::task::spawn_blocking;
 

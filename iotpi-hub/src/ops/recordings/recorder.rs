@@ -5,7 +5,7 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use iotpi_core::ViewerKind;
+use iotpi_core::model::camera::ViewerKind;
 use tokio::{
     task,
     time::{Instant, sleep_until},

@@ -8,7 +8,14 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use iotpi_core::{Command, CommandState, Event, ModuleId, Reading, RecordingTrigger, Timestamp};
+use iotpi_core::{
+    ModuleId, Reading, Timestamp,
+    model::{
+        command::{Command, CommandState},
+        event::Event,
+        recording::RecordingTrigger,
+    },
+};
 
 use crate::{
     Hub,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request::Parts};
-use iotpi_core::{MAX_FRAME_BYTES, ModuleId};
+use iotpi_core::{ModuleId, model::frame::MAX_FRAME_BYTES};
 
 use super::REQUEST_LINE_START;
 use crate::{

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use http::StatusCode;
-use iotpi_core::{FrameReceipt, Timestamp};
+use iotpi_core::{Timestamp, model::camera::FrameReceipt};
 
 use crate::{
     Hub,

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use iotpi_core::{Bucket, Outcome, Quantity, Reading, Sample, Timestamp};
+use iotpi_core::{Outcome, Quantity, Reading, Sample, Timestamp, model::reading::Bucket};
 
 use super::{MAX_SERIES, after, all_pages, module, start};
 use crate::store::{ExpiryPlan, ReadingQuery, Store};

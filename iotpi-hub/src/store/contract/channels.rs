@@ -3,8 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use iotpi_core::{
-    Bucket, Channel, ChannelFilter, GapReason, ModuleId, NewGap, Quantity, Reading, Sample, SensorType,
-    SeqNo, SeriesGap, Timestamp, Unit,
+    Channel, ModuleId, Quantity, Reading, Sample, SensorType, Timestamp, Unit,
+    model::{
+        gap::{GapReason, NewGap, SeriesGap},
+        reading::{Bucket, ChannelFilter, SeqNo},
+    },
 };
 
 use super::{MAX_SERIES, after, all_pages, module, page, start};

@@ -3,8 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use iotpi_core::{
-    ActionName, Command, CommandOutcome, CommandReport, CommandState, LeasedCommand, NewCommand, Timestamp,
-    UserName,
+    ActionName, NewCommand, Timestamp,
+    model::{
+        command::{Command, CommandOutcome, CommandReport, CommandState, LeasedCommand},
+        id::UserName,
+    },
 };
 use serde_json::{Value, json};
 

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use iotpi_core::{
-    Delivery, Gap, GapReason, NewGap, Quantity, Reading, Sample, SensorType, SeqNo, SeriesDelivery,
-    SeriesGap, Timestamp,
+    Quantity, Reading, Sample, SensorType, Timestamp,
+    model::{
+        gap::{Delivery, Gap, GapReason, NewGap, SeriesDelivery, SeriesGap},
+        reading::SeqNo,
+    },
 };
 
 use super::{MAX_SERIES, after, module, page, start};

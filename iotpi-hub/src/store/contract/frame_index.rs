@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iotpi_core::{FrameSelection, ModuleId, RecordingMode, RecordingSettings, Timestamp};
+use iotpi_core::{
+    ModuleId, Timestamp,
+    model::recording::{FrameSelection, RecordingMode, RecordingSettings},
+};
 
 use super::{add_module, after, all_pages, module, page};
 use crate::store::{ClipQuery, FrameLocation, IndexedFrames, RecordingTotals, Store, StoreError};

@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use iotpi_core::{GapReason, NewGap, Quantity, Reading, Sample, SeriesGap, Timestamp};
+use iotpi_core::{
+    Quantity, Reading, Sample, Timestamp,
+    model::gap::{GapReason, NewGap, SeriesGap},
+};
 
 use super::{MAX_SERIES, after, all_pages, bounded, interleave, module, page, start};
 use crate::store::{

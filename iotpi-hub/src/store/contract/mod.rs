@@ -36,7 +36,7 @@ pub mod users;
 
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use iotpi_core::{ModuleId, Page, Timestamp};
+use iotpi_core::{ModuleId, Timestamp, model::page::Page};
 
 use super::{Now, PageRequest, Steady, Store};
 

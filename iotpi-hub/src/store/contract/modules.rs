@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use iotpi_core::{CommandOutcome, CommandReport, Manifest, Quantity, Reading, Sample};
+use iotpi_core::{
+    Manifest, Quantity, Reading, Sample,
+    model::command::{CommandOutcome, CommandReport},
+};
 use serde_json::{Map, Value, json};
 
 use super::{MAX_SERIES, add_module, after, all_pages, commands, module, page, start, users};

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iotpi_core::{Outcome, Quantity, Reading, SensorType, TimeSource, Timestamp, Unit};
+use iotpi_core::{Outcome, Quantity, Reading, SensorType, Timestamp, Unit, model::reading::TimeSource};
 
 use super::{MAX_SERIES, after, all_pages, module, page, start};
 use crate::store::{PageRequest, ReadingQuery, Recorded, SeriesKey, Store, StoreError};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use iotpi_core::{CommandOutcome, CommandReport, CommandState, LeasedCommand};
+use iotpi_core::model::command::{CommandOutcome, CommandReport, CommandState, LeasedCommand};
 
 use super::{
     add_module, after,

@@ -2,7 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iotpi_core::{ActionName, Command, CommandState, Timestamp, UserName};
+use iotpi_core::{
+    ActionName, Timestamp,
+    model::{
+        command::{Command, CommandState},
+        id::UserName,
+    },
+};
 
 use super::{
     add_module, after, all_pages,
@@ -49,7 +55,7 @@ pub async fn an_absolute_command_supersedes_queued_ones_of_its_action_and_target
     let older = command(&store, "a").await;
     assert_eq!(newer.superseded[0], older);
     assert_eq!(
-        (older.state, older.superseded_by.as_ref().map(iotpi_core::CommandId::as_str)),
+        (older.state, older.superseded_by.as_ref().map(iotpi_core::model::command::CommandId::as_str)),
         (CommandState::Cancelled, Some("c"))
     );
     assert_eq!(older.finished_at, Some(after(2).wall));

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iotpi_core::{Role, Timestamp, UserName};
+use iotpi_core::{
+    Timestamp,
+    model::{id::UserName, role::Role},
+};
 
 use super::{after, all_pages, module, page, start};
 use crate::store::{Steady, Store, StoreError, TokenRecord, UserListing, UserRecord};

@@ -6,7 +6,7 @@ use iotpi_core::{Channel, Timestamp};
 use rusqlite::{Row, types::Type};
 use serde::de::DeserializeOwned;
 
-use iotpi_core::Role;
+use iotpi_core::model::role::Role;
 
 type Column<T> = rusqlite::Result<T>;
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use iotpi_core::{
-    Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId, LeasedCommand, ModuleId,
-    NewCommand, Timestamp,
+    ModuleId, NewCommand, Timestamp,
+    model::command::{
+        Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId, LeasedCommand,
+    },
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};

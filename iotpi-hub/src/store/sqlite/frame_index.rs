@@ -8,7 +8,10 @@
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 
 use async_trait::async_trait;
-use iotpi_core::{Clip, FrameSelection, ModuleId, RecordingSettings, Timestamp};
+use iotpi_core::{
+    ModuleId, Timestamp,
+    model::recording::{Clip, FrameSelection, RecordingSettings},
+};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{

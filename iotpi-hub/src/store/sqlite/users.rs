@@ -1,7 +1,10 @@
 //! Users, sessions, tokens, and the hub's own secrets. Secrets of clients are stored only as hashes.
 
 use async_trait::async_trait;
-use iotpi_core::{Role, Timestamp, UserName};
+use iotpi_core::{
+    Timestamp,
+    model::{id::UserName, role::Role},
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{

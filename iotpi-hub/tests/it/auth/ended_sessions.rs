@@ -2,7 +2,10 @@
 //! `iotpi-hub user` ended it.
 
 use http::Method;
-use iotpi_core::{HubClient, Subscription, UserName};
+use iotpi_core::{
+    HubClient,
+    model::{event::Subscription, id::UserName},
+};
 use iotpi_hub::auth::{
     Role,
     token::{NewToken, issue},

@@ -1,7 +1,7 @@
 //! Many frames on one connection, and the faults of such a connection.
 
 use http::Method;
-use iotpi_core::MAX_FRAME_BYTES;
+use iotpi_core::model::frame::MAX_FRAME_BYTES;
 use serde_json::json;
 
 use crate::support::{

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use iotpi_core::{
-    Clock, ErrorKind, Frame, FramePublisher, FrameReceiver, HubClient, PublisherState, SystemClock,
-    UplinkError, WatchedCamera,
+    Clock, Frame, HubClient, SystemClock, UplinkError,
+    client::{FramePublisher, FrameReceiver, PublisherState},
+    model::{camera::WatchedCamera, error::ErrorKind},
 };
 use iotpi_hub::{Config, auth::Role, testing::TestHub};
 use tempfile::TempDir;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use iotpi_core::MAX_FRAME_BYTES;
+use iotpi_core::model::frame::MAX_FRAME_BYTES;
 use serde_json::{Value, json};
 
 use crate::support::{

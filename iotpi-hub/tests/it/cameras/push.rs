@@ -203,7 +203,7 @@ async fn a_stream_of_invalid_parts_gets_a_response_and_leaves_no_state() {
 async fn a_malformed_stream_gets_a_problem_document() {
     let api = Api::start().await;
     let viewer = api.token(iotpi_hub::auth::Role::Viewer).await;
-    let large = part(&vec![0; iotpi_core::MAX_FRAME_BYTES + 100], "");
+    let large = part(&vec![0; iotpi_core::model::frame::MAX_FRAME_BYTES + 100], "");
 
     for (token, content_type, body, status) in [
         (&api.admin, FIELDS[0].1, part(b"GIF89a", ""), 422),

@@ -20,9 +20,16 @@ use std::{
 };
 
 use iotpi_core::{
-    Action, ActionName, ActionSpec, Actuator, ActuatorModule, CommandOutcome, DeviceError, Frame,
-    FrameReceipt, HubClient, HubUplink, LeasedCommand, Manifest, ModuleId, ModuleInfo, NewGap, NewReading,
-    Reading, Runner, StatusReceipt, StatusReport, Stored, Timestamp, Uplink, UplinkError, async_trait,
+    Action, ActionName, ActionSpec, Actuator, ActuatorModule, DeviceError, Frame, HubClient, Manifest,
+    ModuleId, Reading, Runner, Timestamp, Uplink, UplinkError, async_trait,
+    client::HubUplink,
+    model::{
+        camera::FrameReceipt,
+        command::{CommandOutcome, LeasedCommand, StatusReceipt, StatusReport},
+        gap::NewGap,
+        manifest::ModuleInfo,
+        reading::{NewReading, Stored},
+    },
 };
 use serde_json::{Value, json};
 

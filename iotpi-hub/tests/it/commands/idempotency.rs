@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use iotpi_core::{Event, HubClient, LiveMessage, LiveStream, NewCommand, Subscription};
+use iotpi_core::{
+    HubClient, NewCommand,
+    client::LiveStream,
+    model::event::{Event, LiveMessage, Subscription},
+};
 use iotpi_hub::auth::Role;
 use serde_json::{Value, json};
 
@@ -91,7 +95,7 @@ async fn the_client_sends_the_key() {
 
     assert_eq!(first, again);
     assert_ne!(first.id, other.id);
-    assert_eq!(refused.unwrap_err().kind(), iotpi_core::ErrorKind::InvalidArgument);
+    assert_eq!(refused.unwrap_err().kind(), iotpi_core::model::error::ErrorKind::InvalidArgument);
     api.stop().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iotpi_core::{HubClient, Subscription};
+use iotpi_core::{HubClient, model::event::Subscription};
 use iotpi_hub::auth::Role;
 use serde_json::{Value, json};
 

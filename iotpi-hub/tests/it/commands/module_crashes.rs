@@ -6,7 +6,14 @@
 
 use std::{collections::BTreeMap, process::Stdio, time::Duration};
 
-use iotpi_core::{CommandState, Event, HubClient, LiveMessage, LiveStream, Subscription};
+use iotpi_core::{
+    HubClient,
+    client::LiveStream,
+    model::{
+        command::CommandState,
+        event::{Event, LiveMessage, Subscription},
+    },
+};
 use iotpi_hub::store::PageRequest;
 use serde_json::json;
 use tokio::{
@@ -109,7 +116,7 @@ impl Run {
         Module { child, stdout }
     }
 
-    async fn command(&self, id: &str) -> iotpi_core::Command {
+    async fn command(&self, id: &str) -> iotpi_core::model::command::Command {
         self.api.hub.store().command(&id.into()).await.unwrap().unwrap()
     }
 
@@ -157,7 +164,7 @@ impl Run {
 
     /// Submits commands until the module crashed this many times and each outcome occurred, or until it
     /// crashed twice as often.
-    async fn kill(&mut self, times: u32) -> Vec<iotpi_core::Command> {
+    async fn kill(&mut self, times: u32) -> Vec<iotpi_core::model::command::Command> {
         let point = self.next_point();
         let mut module = (self.start(point), point);
         self.wait_for_registration().await;
@@ -175,7 +182,7 @@ impl Run {
     }
 
     /// All commands of the run.
-    async fn commands(&self) -> Vec<iotpi_core::Command> {
+    async fn commands(&self) -> Vec<iotpi_core::model::command::Command> {
         let mut request = PageRequest { limit: 1000, cursor: None };
         let mut all = Vec::new();
         loop {
@@ -230,16 +237,16 @@ async fn wait_for_end(live: &mut LiveStream, all: &mut BTreeMap<String, Vec<Comm
 }
 
 /// How often this command ran.
-fn times(counts: &BTreeMap<String, u32>, command: &iotpi_core::Command) -> u32 {
+fn times(counts: &BTreeMap<String, u32>, command: &iotpi_core::model::command::Command) -> u32 {
     counts.get(&format!("{} {}", command.action, command.params["n"])).copied().unwrap_or(0)
 }
 
-fn is_hazardous(command: &iotpi_core::Command) -> bool {
+fn is_hazardous(command: &iotpi_core::model::command::Command) -> bool {
     command.action.as_str() == "open"
 }
 
 /// Whether hazardous commands had known and unknown outcomes, and others succeeded.
-fn has_every_outcome(commands: &[iotpi_core::Command]) -> bool {
+fn has_every_outcome(commands: &[iotpi_core::model::command::Command]) -> bool {
     let expected = [
         (true, CommandState::Succeeded),
         (true, CommandState::UnknownOutcome),

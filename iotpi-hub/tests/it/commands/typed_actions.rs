@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use iotpi_core::{
-    ActionSpec, Actions, Actuator as _, ActuatorModule, AnyError, CommandState, ErrorKind, HubClient,
-    Manifest, NewCommand, NoParams, Runner,
+    ActionSpec, Actions, Actuator as _, ActuatorModule, AnyError, HubClient, Manifest, NewCommand, Runner,
+    model::{command::CommandState, error::ErrorKind},
+    module::NoParams,
 };
 use iotpi_hub::{auth::Role, schema::check_actions};
 use schemars::JsonSchema;

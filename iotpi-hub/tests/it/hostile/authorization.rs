@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use http::Method;
-use iotpi_core::{SystemClock, UserName};
+use iotpi_core::{SystemClock, model::id::UserName};
 use iotpi_hub::auth::{Role, user};
 use serde_json::json;
 

@@ -142,7 +142,7 @@ async fn a_session_with_a_lifetime_beyond_the_limit_is_shortened_at_start() {
     let api = data.start(NOW).await;
     let credentials = Credentials::new(&api).await;
     // An older hub, whose clock was ahead, opened this session.
-    let user = iotpi_core::UserName::new("anna").unwrap();
+    let user = iotpi_core::model::id::UserName::new("anna").unwrap();
     let now = iotpi_hub::store::Now { wall: NOW, steady: iotpi_hub::store::Steady(NOW) };
     let ends = iotpi_hub::store::Steady(NOW.plus(TEN_YEARS));
     let secret = "f".repeat(64);

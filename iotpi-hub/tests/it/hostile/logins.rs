@@ -1,7 +1,7 @@
 //! Logins, names and cookies.
 
 use http::Method;
-use iotpi_core::UserName;
+use iotpi_core::model::id::UserName;
 use iotpi_hub::auth::{Role, token, user};
 use serde_json::json;
 
@@ -30,8 +30,8 @@ async fn a_token_and_a_user_cannot_have_the_same_name() {
     );
 
     assert_eq!((token.0, token.1.as_str()), (409, "conflict"));
-    assert_eq!(user.kind(), iotpi_core::ErrorKind::Conflict);
-    assert_eq!(issued.await.unwrap_err().kind(), iotpi_core::ErrorKind::Conflict);
+    assert_eq!(user.kind(), iotpi_core::model::error::ErrorKind::Conflict);
+    assert_eq!(issued.await.unwrap_err().kind(), iotpi_core::model::error::ErrorKind::Conflict);
     api.stop().await;
 }
 

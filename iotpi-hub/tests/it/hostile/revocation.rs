@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use http::Method;
 use http_body_util::BodyExt as _;
-use iotpi_core::UserName;
+use iotpi_core::model::id::UserName;
 use iotpi_hub::{
     Config,
     auth::{self, Role, user},

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::Method;
-use iotpi_core::UserName;
+use iotpi_core::model::id::UserName;
 use iotpi_hub::auth::{Role, SECURITY, user};
 use serde_json::json;
 use tracing::{Event, Metadata, Subscriber, field::Visit, span};

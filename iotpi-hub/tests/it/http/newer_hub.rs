@@ -8,9 +8,18 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use iotpi_core::{
-    BucketWidth, Command, CommandOutcome, CommandReport, CommandState, ErrorKind, Frame, GapReason, Health,
-    HubClient, LiveMessage, Manifest, NewCommand, NewReading, ReadingFilter, Recording, RecordingMode,
-    StatusReport, Subscription, TimeSource, ViewerKind,
+    Frame, HubClient, Manifest, NewCommand, ReadingFilter,
+    client::BucketWidth,
+    model::{
+        camera::ViewerKind,
+        command::{Command, CommandOutcome, CommandReport, CommandState, StatusReport},
+        error::ErrorKind,
+        event::{LiveMessage, Subscription},
+        gap::GapReason,
+        manifest::Health,
+        reading::{NewReading, TimeSource},
+        recording::{Recording, RecordingMode},
+    },
 };
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};

@@ -1,7 +1,9 @@
 //! The typed live client: a subscription is confirmed before the program continues.
 
 use iotpi_core::{
-    Event, EventKind, HubClient, LiveMessage, LiveStream, Quantity, Reading, Sample, Subscription,
+    HubClient, Quantity, Reading, Sample,
+    client::LiveStream,
+    model::event::{Event, EventKind, LiveMessage, Subscription},
 };
 
 use crate::support::{

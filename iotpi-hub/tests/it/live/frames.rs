@@ -12,8 +12,13 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::Method;
 use iotpi_core::{
-    ErrorKind, Frame, HubClient, Live, LiveFrame, LiveMessage, LiveStream, Subscription, Timestamp,
-    WatchRequest,
+    Frame, HubClient, Timestamp,
+    client::{Live, LiveStream},
+    model::{
+        error::ErrorKind,
+        event::{LiveMessage, Subscription, WatchRequest},
+        frame::LiveFrame,
+    },
 };
 use iotpi_hub::auth::{Caller, Role};
 use serde_json::{Value, json};
@@ -367,7 +372,7 @@ async fn events_are_sent_between_the_frames_of_a_busy_camera() {
                 match live.receive().await.unwrap().unwrap() {
                     Live::Frame(frame) => live.acknowledge(&frame.module_id, frame.seq).await.unwrap(),
                     Live::Message(LiveMessage::Event(event)) if event.event.module_id() == &id("shed") => {
-                        if matches!(event.event, iotpi_core::Event::Reading { .. }) {
+                        if matches!(event.event, iotpi_core::model::event::Event::Reading { .. }) {
                             break;
                         }
                     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iotpi_core::{Event, Reading, Timestamp};
+use iotpi_core::{Reading, Timestamp, model::event::Event};
 use serde_json::{Value, json};
 
 use crate::support::api::{Api, NOW, NOW_SECS};

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use iotpi_core::{
-    Backoff, HubClient, Manifest, Module, ModuleError, ModuleId, OutboxLimits, Quantity, Reading,
-    ReadingFilter, RunError, Runner, Sample, Timestamp, Uplink, async_trait,
+    HubClient, Manifest, Module, ModuleError, ModuleId, Quantity, Reading, ReadingFilter, Runner, Sample,
+    Timestamp, Uplink, async_trait, client::Backoff, module::RunError, outbox::OutboxLimits,
 };
 use iotpi_hub::{Config, auth::Role, testing::TestHub};
 use tempfile::TempDir;

@@ -4,7 +4,7 @@
 
 use std::{path::Path, time::Duration};
 
-use iotpi_core::{CommandState, HubClient, ModuleId, NewCommand};
+use iotpi_core::{HubClient, ModuleId, NewCommand, model::command::CommandState};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
@@ -62,7 +62,7 @@ async fn brightness(hub: &HubClient) -> f64 {
 }
 
 /// Sends the command that sets a control; returns its outcome.
-async fn set(hub: &HubClient, control: &str, value: Value) -> iotpi_core::Command {
+async fn set(hub: &HubClient, control: &str, value: Value) -> iotpi_core::model::command::Command {
     let params = json!({"control": control, "value": value}).as_object().unwrap().clone();
     let command = hub.control(&camera(), &NewCommand::new("set".parse().unwrap(), params)).await.unwrap();
     until("the end of the command", async || {

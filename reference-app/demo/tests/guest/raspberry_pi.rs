@@ -6,7 +6,8 @@
 use std::{fs::File, path::Path, process::Command};
 
 use iotpi_core::{
-    Clock, CommandState, Health, HubClient, ModuleId, NewCommand, ReadingFilter, SystemClock, Timestamp,
+    Clock, HubClient, ModuleId, NewCommand, ReadingFilter, SystemClock, Timestamp,
+    model::{command::CommandState, manifest::Health},
 };
 use serde_json::json;
 use tempfile::TempDir;

@@ -1,7 +1,13 @@
 //! Processes crash or hang; the others keep working.
 
 use iotpi_core::{
-    CommandState, Event, Health, HubClient, LiveMessage, LiveStream, Reading, ReadingFilter, Timestamp,
+    HubClient, Reading, ReadingFilter, Timestamp,
+    client::LiveStream,
+    model::{
+        command::CommandState,
+        event::{Event, LiveMessage},
+        manifest::Health,
+    },
 };
 use rustix::process::Signal;
 use serde_json::json;

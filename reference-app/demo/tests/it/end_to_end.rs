@@ -3,8 +3,13 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use iotpi_core::{
-    CommandState, ErrorKind, Event, HubClient, LiveMessage, NewCommand, NewReading, ReadingFilter,
-    SensorType, UplinkError,
+    HubClient, NewCommand, ReadingFilter, SensorType, UplinkError,
+    model::{
+        command::CommandState,
+        error::ErrorKind,
+        event::{Event, LiveMessage},
+        reading::NewReading,
+    },
 };
 use serde_json::{Value, json};
 

@@ -45,7 +45,7 @@ async fn a_module_killed_while_the_hub_is_down_delivers_its_outbox_and_the_deliv
     // How many readings were only in memory when the module was killed varies, and may be zero. The delivery
     // account has each of them.
     until("every reading is in the delivery account", async || {
-        let adds_up = |total: iotpi_core::Delivery| {
+        let adds_up = |total: iotpi_core::model::gap::Delivery| {
             total.expected > 40 && total.missing == 0 && total.expected == total.received + total.lost
         };
         segment().is_none() && account().await.is_some_and(adds_up)

@@ -1,6 +1,6 @@
 //! The program `iotpi-module` with its lamp on, and every signal that asks it to exit.
 
-use iotpi_core::{CommandState, Event};
+use iotpi_core::model::{command::CommandState, event::Event};
 use rustix::process::Signal;
 use serde_json::json;
 

@@ -3,8 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use iotpi_core::{
-    BucketWidth, Health, HubClient, Manifest, Module, ModuleError, ModuleId, ModuleInfo, Quantity, Reading,
-    ReadingFilter, Runner, Sample, Timestamp, Uplink, async_trait,
+    HubClient, Manifest, Module, ModuleError, ModuleId, Quantity, Reading, ReadingFilter, Runner, Sample,
+    Timestamp, Uplink, async_trait,
+    client::BucketWidth,
+    model::manifest::{Health, ModuleInfo},
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::Instant};

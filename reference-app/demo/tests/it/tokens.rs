@@ -1,6 +1,6 @@
 //! Tokens created and revoked on the command line while the hub runs.
 
-use iotpi_core::{ErrorKind, HubClient, NewCommand};
+use iotpi_core::{HubClient, NewCommand, model::error::ErrorKind};
 
 use crate::support::{
     demo::{Demo, id},

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use iotpi_core::{HubClient, ModuleId, Quantity, Reading, Sample, SeqNo, Timestamp};
+use iotpi_core::{HubClient, ModuleId, Quantity, Reading, Sample, Timestamp, model::reading::SeqNo};
 use rusqlite::Connection;
 use tokio::sync::Notify;
 

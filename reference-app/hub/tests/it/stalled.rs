@@ -1,6 +1,6 @@
 //! Viewers that stop reading, beside viewers that read.
 
-use iotpi_core::{Frame, FrameStream, HubClient, Timestamp};
+use iotpi_core::{Frame, HubClient, Timestamp, client::FrameStream};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::support::{

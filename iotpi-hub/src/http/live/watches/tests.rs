@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use iotpi_core::{Frame, Timestamp, ViewerKind};
+use iotpi_core::{Frame, Timestamp, model::camera::ViewerKind};
 use proptest::prelude::*;
 use tokio::time::advance;
 

@@ -3,7 +3,7 @@
 
 use std::{ops::Range, time::Duration};
 
-use iotpi_core::{Bucket, Timestamp};
+use iotpi_core::{Timestamp, model::reading::Bucket};
 
 use super::{
     boundary::{Boundary, Origin},

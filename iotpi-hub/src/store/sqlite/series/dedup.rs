@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use iotpi_core::{Delivery, ModuleId, Timestamp};
+use iotpi_core::{ModuleId, Timestamp, model::gap::Delivery};
 use rusqlite::{Connection, params};
 
 use super::range_set::{MAX_RANGES, RangeSet};

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use iotpi_core::{Gap, GapReason, ModuleId, NewGap, SeriesDelivery};
+use iotpi_core::{
+    ModuleId,
+    model::gap::{Gap, GapReason, NewGap, SeriesDelivery},
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use iotpi_core::{ModuleId, NewGap, Quantity, Reading, SensorType, Unit};
+use iotpi_core::{ModuleId, Quantity, Reading, SensorType, Unit, model::gap::NewGap};
 use rusqlite::{Connection, params};
 
 use super::{

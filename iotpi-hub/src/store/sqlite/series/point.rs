@@ -1,7 +1,7 @@
 //! A record of a series without the name of the series: the element of the WAL, of chunks and of the
 //! memtable.
 
-use iotpi_core::{Outcome, Reading, TimeSource, Timestamp};
+use iotpi_core::{Outcome, Reading, Timestamp, model::reading::TimeSource};
 
 use super::boundary::Name;
 use crate::store::Now;

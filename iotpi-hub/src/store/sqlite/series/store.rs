@@ -3,7 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use iotpi_core::{Bucket, DeliveryAccount, Gap, ModuleId, NewGap, Page, Reading, Timestamp, Unit};
+use iotpi_core::{
+    ModuleId, Reading, Timestamp, Unit,
+    model::{
+        gap::{DeliveryAccount, Gap, NewGap},
+        page::Page,
+        reading::Bucket,
+    },
+};
 use rusqlite::Connection;
 
 use super::{boundary, buckets, gaps, merge, page, readings, rollups};

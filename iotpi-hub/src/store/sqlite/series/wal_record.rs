@@ -170,7 +170,7 @@ pub(super) mod tests {
 
     /// An arbitrary entry.
     pub(in crate::store::sqlite::series) fn any_entry() -> impl Strategy<Value = WalEntry> {
-        (1_i64..1000, any_point(), 1_i64..100, 1..=iotpi_core::MAX_SEQ).prop_map(
+        (1_i64..1000, any_point(), 1_i64..100, 1..=iotpi_core::model::reading::MAX_SEQ).prop_map(
             |(series, point, epoch, seq)| {
                 let number = point.numbered.then_some((epoch, seq));
                 WalEntry { series, point, number }

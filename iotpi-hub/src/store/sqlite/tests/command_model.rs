@@ -7,8 +7,11 @@
 use std::{sync::Arc, time::Duration};
 
 use iotpi_core::{
-    ActionName, Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId, ModuleId,
-    NewCommand, Timestamp, UserName,
+    ActionName, ModuleId, NewCommand, Timestamp,
+    model::{
+        command::{Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId},
+        id::UserName,
+    },
 };
 use proptest::prelude::*;
 

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use iotpi_core::{Bucket, Channel, ModuleId, Quantity, Reading, Sample, Timestamp};
+use iotpi_core::{Channel, ModuleId, Quantity, Reading, Sample, Timestamp, model::reading::Bucket};
 use proptest::prelude::*;
 
 use super::{NOW, all_items, reading, temperatures};

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use iotpi_core::{GapReason, ModuleId, NewGap, Timestamp};
+use iotpi_core::{
+    ModuleId, Timestamp,
+    model::gap::{GapReason, NewGap},
+};
 use rusqlite::Connection;
 
 use super::{NOW, count_readings, open, reading};

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use iotpi_core::{ModuleId, Quantity, Reading, Role, Sample, Timestamp, UserName};
+use iotpi_core::{
+    ModuleId, Quantity, Reading, Sample, Timestamp,
+    model::{id::UserName, role::Role},
+};
 use rusqlite::Connection;
 
 use super::{super::recovery::offline::salvage, NOW, all_readings};

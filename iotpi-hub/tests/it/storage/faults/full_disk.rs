@@ -3,7 +3,9 @@
 
 use std::{path::Path, time::Duration};
 
-use iotpi_core::{ErrorKind, HubClient, ModuleId, Quantity, Reading, Sample, Timestamp, UplinkError};
+use iotpi_core::{
+    HubClient, ModuleId, Quantity, Reading, Sample, Timestamp, UplinkError, model::error::ErrorKind,
+};
 use iotpi_hub::{
     Config, StorageConfig,
     auth::Role,

@@ -7,8 +7,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use iotpi_core::{
-    Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId, Manifest, ModuleId, Quantity,
-    Reading, SensorType, Timestamp,
+    Manifest, ModuleId, Quantity, Reading, SensorType, Timestamp,
+    model::command::{Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId},
 };
 use iotpi_hub::store::{
     LeaseTerms, Now, PageRequest, ReadingQuery, Result, SeriesKey, Steady, Store, StoreError,

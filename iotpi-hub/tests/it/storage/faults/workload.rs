@@ -14,8 +14,12 @@ use std::{
 
 use futures_util::future::join_all;
 use iotpi_core::{
-    ActionName, Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId, LeasedCommand,
-    Manifest, ModuleId, NewCommand, Reading, Sample, SeqNo, UserName,
+    ActionName, Manifest, ModuleId, NewCommand, Reading, Sample,
+    model::{
+        command::{Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId, LeasedCommand},
+        id::UserName,
+        reading::SeqNo,
+    },
 };
 use iotpi_hub::store::{CommandSubmission, Now, Result, Store, StoreError};
 use serde_json::{Map, Value, json};

@@ -1,7 +1,12 @@
 //! The live connection of a client, and the messages a test waits for.
 
 use iotpi_core::{
-    Command, Event, HubClient, LiveMessage, LiveStream, NewCommand, NumberedEvent, Reading, Subscription,
+    HubClient, NewCommand, Reading,
+    client::LiveStream,
+    model::{
+        command::Command,
+        event::{Event, LiveMessage, NumberedEvent, Subscription},
+    },
 };
 use serde_json::Value;
 
