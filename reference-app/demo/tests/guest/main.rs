@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod camera;
+mod kernel_sensors;
 mod machine;
 #[path = "../it/support/programs.rs"]
 mod programs;
