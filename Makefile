@@ -28,7 +28,7 @@ demo: doctor-demo doctor-port $(if $(V4L),doctor-v4l) $(DASHBOARD) ## Builds eve
 test: doctor-test $(DASHBOARD) ## Runs every test of every part; PARTS="rust python" selects some
 	@scripts/test.sh $(PARTS)
 
-test-vm: doctor-test-vm ## Tests the V4L2 camera and the kernel's sensor drivers with a real kernel, in a virtual machine; some minutes
+test-vm: doctor-test-vm ## Tests the V4L2 camera with a real kernel, in a virtual machine; two minutes
 	@scripts/test-vm.sh
 
 test-pi: doctor-test-pi ## Tests a module on an emulated Raspberry Pi 3, with rppal; a few minutes

@@ -39,6 +39,8 @@ pub use cameras::{ReplaySettings, RpicamSettings, TestCardSettings};
 #[cfg(feature = "v4l")]
 pub use cameras::{V4lControlsSettings, V4lSettings};
 pub use inputs::{ContactSettings, CounterSettings, MotionSettings};
+#[cfg(feature = "linux")]
+pub use kernel::InputSettings;
 pub use kernel::{
     HwmonSettings, IioSettings, LedsSettings, LinearScaleSettings, PowerSupplySettings, PwmSettings,
     ThermalSettings, W1Settings,

@@ -8,6 +8,7 @@
 //! | [`w1`] | `/sys/bus/w1/devices` | 1-Wire thermometers |
 //! | [`thermal`] | `/sys/class/thermal` | temperatures of the processor |
 //! | [`power_supply`] | `/sys/class/power_supply` | batteries, fuel gauges, mains |
+#![cfg_attr(feature = "linux", doc = "| [`input`] | `/dev/input` | buttons, rotary encoders |")]
 #![cfg_attr(feature = "tokio", doc = "| [`leds`] | `/sys/class/leds` | lamps with a kernel driver |")]
 //!
 //! A device is found by its name, its label, or the kernel's name of its place on the bus ([`DeviceFilter`]),
@@ -22,6 +23,8 @@
 mod finder;
 pub mod hwmon;
 pub mod iio;
+#[cfg(feature = "linux")]
+pub mod input;
 #[cfg(feature = "tokio")]
 pub mod leds;
 pub mod power_supply;

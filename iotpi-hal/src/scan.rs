@@ -207,7 +207,9 @@ fn inputs(sysfs: &Sysfs) -> Vec<Found> {
     let events = sysfs.entries("sys/class/input").into_iter().filter_map(|folder| {
         let event = folder.file_name()?.to_str()?.strip_prefix("event")?.to_owned();
         let name = name_of(&folder.join("device"))?;
-        Some(found(FoundKind::Input, name, format!("/dev/input/event{event}")))
+        let device = found(FoundKind::Input, &*name, format!("/dev/input/event{event}"));
+        // Its driver needs the feature.
+        Some(if cfg!(feature = "linux") { device.with_settings("input", &[("name", &name)]) } else { device })
     });
     events.collect()
 }

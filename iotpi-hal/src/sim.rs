@@ -7,6 +7,8 @@ mod bme280;
 mod ds18b20;
 mod fault;
 mod i2c;
+#[cfg(feature = "linux")]
+mod input;
 pub(crate) mod kernel;
 mod pin;
 mod register_map;
@@ -18,6 +20,8 @@ pub(crate) use ds18b20::SimW1;
 pub use ds18b20::{SimDs18b20, SimThermometer};
 pub use fault::{Fault, FaultSwitch};
 pub use i2c::{I2cChip, SimDelay, SimI2c, SimI2cError, Transfer};
+#[cfg(feature = "linux")]
+pub(crate) use input::SimInput;
 pub use pin::{SimPin, SimPinError};
 pub use register_map::{RegisterMap, RegisterValue, Registers};
 pub use sysfs::SimSysfs;

@@ -60,7 +60,9 @@ fn expected_error(driver: &str, fault: Fault) -> Option<DeviceErrorKind> {
         (_, Fault::Stuck) => None,
         // An output has no file that its fault changes but the one it writes.
         ("leds" | "pwm", _) => Some(Bus),
-        ("iio" | "hwmon" | "w1" | "thermal" | "power_supply", Fault::Unplugged) => Some(NotFound),
+        ("iio" | "hwmon" | "w1" | "thermal" | "power_supply" | "input", Fault::Unplugged) => Some(NotFound),
+        // The kernel has no event then.
+        ("input", _) => None,
         // The driver in the kernel detects them.
         ("iio" | "hwmon" | "thermal" | "power_supply", _) => Some(Bus),
         ("bme280" | "bmp280" | "ds18b20", Fault::Unplugged) => Some(NotFound),

@@ -59,8 +59,8 @@ fn all_devices_of_a_machine_are_listed_in_the_order_of_their_names() {
     assert!(!names(&devices, FoundKind::Hwmon).contains(&"w1_slave_temp"));
 }
 
-#[test]
-fn the_proposed_settings_open_their_device() {
+#[tokio::test]
+async fn the_proposed_settings_open_their_device() {
     let mut opened = 0;
     for kernel in KERNELS {
         let tree = SimSysfs::new(kernel).unwrap();

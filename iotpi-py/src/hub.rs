@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use iotpi_core::{
-    ActionName, Clock, HubClient, ModuleId, NewCommand, SensorType, SystemClock, Unit,
+    ActionName, Clock, HubClient, ModuleId, NewCommand, ReadingFilter, SensorType, SystemClock, Unit,
     model::{command::CommandId, event::Subscription, reading::NewReading},
 };
 use pyo3::{
@@ -23,7 +23,7 @@ use crate::{
     arguments::{bucket_width, each, event_kind, filter, finite, frame, id, moment, reading, seconds},
     failure::{Failure, invalid},
     frame_publisher::FramePublisher,
-    pages::{Pages, page_size},
+    pages::{Pages, Query},
     pending::{Answer, Pending},
     stream::{Source, Stream},
 };
@@ -107,7 +107,6 @@ impl Hub {
         self.ask(async move |hub| Ok(hub.newest(module.as_ref()).await?))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "called in one place")]
     fn readings(
         &self,
         sensor: &str,
@@ -118,12 +117,10 @@ impl Hub {
         limit: Option<u64>,
         ascending: bool,
     ) -> PyResult<Pages> {
-        let mut filter = filter(module, channel, since, until)?;
-        (filter.ascending, filter.limit) = (ascending, page_size(limit));
-        Ok(Pages::new(self.client()?.readings(&id(sensor)?, &filter), limit)?)
+        let filter = ReadingFilter { ascending, ..filter(module, channel, since, until)? };
+        Ok(Pages::new(self.client()?, Query::Readings(id(sensor)?), filter, limit)?)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "called in one place")]
     fn buckets(
         &self,
         sensor: &str,
@@ -134,9 +131,8 @@ impl Hub {
         until: Option<f64>,
         limit: Option<u64>,
     ) -> PyResult<Pages> {
-        let mut filter = filter(module, channel, since, until)?;
-        filter.limit = page_size(limit);
-        Ok(Pages::new(self.client()?.buckets(&id(sensor)?, bucket_width(width)?, &filter), limit)?)
+        let query = Query::Buckets(id(sensor)?, bucket_width(width)?);
+        Ok(Pages::new(self.client()?, query, filter(module, channel, since, until)?, limit)?)
     }
 
     #[expect(clippy::too_many_arguments, reason = "called in one place")]
@@ -187,10 +183,8 @@ impl Hub {
         until: Option<f64>,
         limit: Option<u64>,
     ) -> PyResult<Pages> {
-        let mut filter = filter(module, channel, since, until)?;
-        filter.limit = page_size(limit);
-        let sensor = sensor.map(id).transpose()?;
-        Ok(Pages::new(self.client()?.gaps(sensor.as_ref(), &filter), limit)?)
+        let query = Query::Gaps(sensor.map(id).transpose()?);
+        Ok(Pages::new(self.client()?, query, filter(module, channel, since, until)?, limit)?)
     }
 
     fn delivery(&self, module: &str) -> PyResult<Pending> {

@@ -1,11 +1,14 @@
 //! Lists that are longer than a page.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
-use iotpi_core::{client, model::page::MAX_PAGE_ITEMS};
+use iotpi_core::{
+    HubClient, ReadingFilter, SensorType, UplinkError,
+    client::BucketWidth,
+    model::page::{MAX_PAGE_ITEMS, Page},
+};
 use pyo3::prelude::*;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::{
@@ -13,45 +16,79 @@ use crate::{
     pending::{Answer, Pending},
 };
 
-/// The items of each page as JSON texts.
-type PageStream = Pin<Box<dyn Stream<Item = Result<Vec<String>, Failure>> + Send>>;
+/// The question whose answer has several pages.
+pub enum Query {
+    Readings(SensorType),
+    Buckets(SensorType, BucketWidth),
+    Gaps(Option<SensorType>),
+}
 
 /// The pages of one answer, requested one after the other.
 #[pyclass(module = "iotpi._iotpi", frozen)]
 pub struct Pages {
-    pages: Arc<Mutex<PageStream>>,
+    hub: HubClient,
+    query: Arc<Query>,
+    progress: Arc<Mutex<Progress>>,
+}
+
+struct Progress {
+    filter: ReadingFilter,
+    /// The number of items still wanted; `None` for all.
+    left: Option<u64>,
+    ended: bool,
 }
 
 impl Pages {
-    /// The first `limit` items of the list, or all.
-    pub fn new<T>(list: client::Pages<T>, limit: Option<u64>) -> Result<Self, Failure>
-    where
-        T: Serialize + DeserializeOwned + Send + 'static,
-    {
-        let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        if limit == 0 {
+    pub fn new(
+        hub: HubClient,
+        query: Query,
+        filter: ReadingFilter,
+        limit: Option<u64>,
+    ) -> Result<Self, Failure> {
+        if limit == Some(0) {
             return Err(invalid("`limit` must be 1 or more; leave it out for all"));
         }
-        let items = list.into_stream().map(|item| serde_json::to_string(&item?).map_err(invalid));
-        // The items of one page are ready together; the next page has to be requested.
-        let pages = items.take(limit).try_ready_chunks(MAX_PAGE_ITEMS as usize).map_err(|error| error.1);
-        Ok(Self { pages: Arc::new(Mutex::new(Box::pin(pages))) })
+        let progress = Progress { filter, left: limit, ended: false };
+        Ok(Self { hub, query: Arc::new(query), progress: Arc::new(Mutex::new(progress)) })
     }
-}
-
-/// The size of the pages of a list of which the first `limit` items are wanted.
-pub fn page_size(limit: Option<u64>) -> Option<u32> {
-    limit.and_then(|limit| u32::try_from(limit).ok()).map(|limit| limit.min(MAX_PAGE_ITEMS))
 }
 
 #[pymethods]
 impl Pages {
     /// The items of the next page as a JSON array; `None` after the last one.
     fn next_page(&self) -> Pending {
-        let pages = self.pages.clone();
+        let (hub, query, progress) = (self.hub.clone(), self.query.clone(), self.progress.clone());
         Pending::new(async move {
-            let page = pages.lock().await.try_next().await?;
-            Ok(page.map_or(Answer::Nothing, |items| Answer::Json(format!("[{}]", items.join(",")))))
+            let mut progress = progress.lock().await;
+            if progress.ended {
+                return Ok(Answer::Nothing);
+            }
+            match &*query {
+                Query::Readings(sensor) => {
+                    progress.take(async |filter| hub.readings(sensor, filter).await).await
+                }
+                Query::Buckets(sensor, width) => {
+                    progress.take(async |filter| hub.buckets(sensor, *width, filter).await).await
+                }
+                Query::Gaps(sensor) => {
+                    progress.take(async |filter| hub.gaps(sensor.as_ref(), filter).await).await
+                }
+            }
         })
+    }
+}
+
+impl Progress {
+    async fn take<T: Serialize>(
+        &mut self,
+        request: impl AsyncFnOnce(&ReadingFilter) -> Result<Page<T>, UplinkError>,
+    ) -> Result<Answer, Failure> {
+        let limit = self.left.and_then(|left| u32::try_from(left).ok()).unwrap_or(MAX_PAGE_ITEMS);
+        self.filter.limit = Some(limit.min(MAX_PAGE_ITEMS));
+        let page = request(&self.filter).await?;
+        self.left = self.left.map(|left| left.saturating_sub(page.items.len() as u64));
+        self.ended = page.next.is_none() || self.left == Some(0);
+        self.filter.cursor = page.next;
+        Answer::json(&page.items)
     }
 }

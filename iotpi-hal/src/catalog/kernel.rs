@@ -80,6 +80,17 @@ pub(super) static ENTRIES: &[CatalogEntry] = &[
         readme: README,
         open: power_supply,
     },
+    #[cfg(feature = "linux")]
+    CatalogEntry {
+        name: "input",
+        title: "Buttons, switches or a rotary encoder with a kernel driver",
+        offers: &["pressed"],
+        connects: "a device tree overlay, or USB",
+        buses: BUSES,
+        example: "bus = \"sim\"\nname = \"button\"",
+        readme: README,
+        open: input,
+    },
     CatalogEntry {
         name: "leds",
         title: "A lamp with a kernel driver: the LEDs of the board",
@@ -203,6 +214,25 @@ pub struct PowerSupplySettings {
     pub root: Option<PathBuf>,
     /// The name in `/sys/class/power_supply`. Optional when there is only one.
     pub name: Option<String>,
+}
+
+/// Settings of `input`. Without `name` and `device` there must be only one device.
+#[cfg(feature = "linux")]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct InputSettings {
+    /// `linux` (default) or `sim`.
+    pub bus: Bus,
+    /// The folder that contains `/sys` and `/dev`. Default `/`.
+    pub root: Option<PathBuf>,
+    /// The name of the device, as in `/sys/class/input/event0/device/name`. A part from `@` on may be left out.
+    pub name: Option<String>,
+    /// The kernel's name of the device, where there are several of one name: `button@11`.
+    pub device: Option<String>,
+    /// The codes of the keys, switches and axes to report, as in `linux/input-event-codes.h`. Default: all, if there
+    /// are no more than 64.
+    pub codes: Vec<u16>,
 }
 
 /// Settings of `leds`.
@@ -361,6 +391,26 @@ fn power_supply(settings: Value, setup: &Setup) -> Result<Device, Failure> {
             Ok(sensor(on_sim(setup, "power_supply", &sim::POWER_SUPPLY, open)?))
         }
         Bus::Linux => Ok(sensor(PowerSupply::open(sysfs(root), name)?)),
+        other => Err(not_built(other)),
+    }
+}
+
+#[cfg(feature = "linux")]
+fn input(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+    use crate::kernel::input::Input;
+
+    let InputSettings { bus, root, name, device, codes } = read(settings)?;
+    match bus {
+        #[cfg(feature = "sim")]
+        Bus::Sim => {
+            let faults = setup.world.faults("input");
+            let button = crate::sim::SimInput::new(setup.world.clone(), faults, &codes)?;
+            Ok(Device::Sensor(Box::new(button)))
+        }
+        Bus::Linux => {
+            let filter = DeviceFilter { name, device, label: None };
+            Ok(Device::Sensor(Box::new(Input::open(sysfs(root), filter, &codes)?)))
+        }
         other => Err(not_built(other)),
     }
 }

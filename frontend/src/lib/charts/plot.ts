@@ -1,7 +1,7 @@
 /**
  * The options of a uPlot chart: a line, the band between the extremes, and hatching where readings were lost.
  */
-import uPlot from 'uplot';
+import type uPlot from 'uplot';
 import type { Gap } from '../api/types';
 import type { Scale } from '../units/units';
 import { timeLabels, TIME_STEPS, valueAxisSize, valueLabels, valueRange } from './axis';
@@ -23,8 +23,6 @@ export interface Plan {
   colour: string;
   /** Whether a point is an average with a minimum and a maximum. */
   banded: boolean;
-  /** Whether a value stays until the next point, as a state does. */
-  stepped: boolean;
   shown: () => Shown;
   /** The pointer's position: the index of the nearest point, and the time itself. */
   onHover: (at: number | null, moment: number | null) => void;
@@ -35,7 +33,7 @@ const LEAST_PX = 4;
 const HATCH_PX = 6;
 
 export function optionsOf(element: HTMLElement, plan: Plan): uPlot.Options {
-  const { width, height, unit, banded, stepped, shown, onHover } = plan;
+  const { width, height, unit, banded, shown, onHover } = plan;
   const style = getComputedStyle(element);
   const stroke = style.getPropertyValue(plan.colour).trim();
   const quiet = style.getPropertyValue('--ink-quiet').trim();
@@ -82,7 +80,6 @@ export function optionsOf(element: HTMLElement, plan: Plan): uPlot.Options {
       {
         stroke,
         width: 1.75,
-        paths: stepped ? uPlot.paths.stepped?.({ align: 1 }) : undefined,
         points: {
           size: 3.5,
           fill: stroke,

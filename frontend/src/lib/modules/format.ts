@@ -8,24 +8,3 @@ export function measureOf({ unit, every_secs }: Measure): string {
   const every = every_secs ? `every ${formatDuration(every_secs)}` : '';
   return [format ? '' : symbol, every].filter(Boolean).join(', ');
 }
-
-/** The measures of one type with the same unit and interval. */
-export interface MeasureGroup {
-  type: string;
-  /** Unit and interval. */
-  text: string;
-  /** `null`: the default channel. */
-  channels: (string | null)[];
-}
-
-/** A module with twenty probes is one group, not twenty. */
-export function groupByType(measures: readonly Measure[]): MeasureGroup[] {
-  const groups: MeasureGroup[] = [];
-  for (const measure of measures) {
-    const text = measureOf(measure);
-    const group = groups.find((one) => one.type === measure.type && one.text === text);
-    if (group) group.channels.push(measure.channel ?? null);
-    else groups.push({ type: measure.type, text, channels: [measure.channel ?? null] });
-  }
-  return groups;
-}

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod camera;
-mod kernel_sensors;
 mod machine;
 #[path = "../it/support/programs.rs"]
 mod programs;
