@@ -28,6 +28,8 @@ use crate::sim::World;
 mod actuators;
 #[cfg(feature = "camera")]
 mod cameras;
+mod chips;
+mod i2c;
 mod inputs;
 mod kernel;
 mod pin;
@@ -38,6 +40,8 @@ pub use actuators::LedSettings;
 pub use cameras::{ReplaySettings, RpicamSettings, TestCardSettings};
 #[cfg(feature = "v4l")]
 pub use cameras::{V4lControlsSettings, V4lSettings};
+pub use chips::{Ads1115Settings, Ina219Settings, InputSettings};
+pub use i2c::I2cSettings;
 pub use inputs::{ContactSettings, CounterSettings, MotionSettings};
 #[cfg(feature = "linux")]
 pub use kernel::InputSettings;
@@ -179,7 +183,7 @@ pub struct CatalogEntry {
 
 /// The entries of this build.
 pub fn entries() -> impl Iterator<Item = &'static CatalogEntry> {
-    let sensors = sensors::ENTRIES.iter().chain(inputs::ENTRIES).chain(kernel::ENTRIES);
+    let sensors = sensors::ENTRIES.iter().chain(chips::ENTRIES).chain(inputs::ENTRIES).chain(kernel::ENTRIES);
     let entries = sensors.chain(actuators::ENTRIES);
     #[cfg(feature = "camera")]
     let entries = entries.chain(cameras::ENTRIES);

@@ -4,28 +4,38 @@
 //! Drivers of chips are blocking, as is every bus below them. `blocking::Blocking` makes a
 //! [`Sensor`](iotpi_core::Sensor) of one. Deliberately absent: a driver that depends on the board.
 //!
-//! To write a driver, implement [`BlockingSensor`]. [`I2cRegisters`] reads and writes registers with errors
-//! of this SDK; [`in_range`] makes a sample of a value that may be outside the range of the chip.
+//! To write a driver, implement [`BlockingSensor`]. [`I2cRegisters`] and [`I2cCommands`] transfer bytes with
+//! errors of this SDK; [`in_range`] makes a sample of a value that may be outside the range of the chip.
 
 use std::ops::RangeInclusive;
 
 use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, model::reading::SeriesSpec};
 
+pub mod ads1115;
+pub mod aht20;
+pub mod bh1750;
 pub mod bme280;
 #[cfg(feature = "tokio")]
 pub mod contact;
 #[cfg(feature = "tokio")]
 pub mod counter;
+pub(crate) mod crc8;
 pub mod ds18b20;
+mod i2c_commands;
 mod i2c_registers;
+pub mod ina219;
 #[cfg(feature = "tokio")]
 pub mod led;
+pub mod mcp9808;
 #[cfg(feature = "tokio")]
 pub mod motion;
+pub mod scd4x;
+pub mod sht;
 #[cfg(feature = "tokio")]
 mod state_file;
 pub mod system;
 
+pub use i2c_commands::I2cCommands;
 pub use i2c_registers::I2cRegisters;
 
 /// A sensor that blocks its thread during a measurement: the blocking counterpart of [`iotpi_core::Sensor`].

@@ -4,6 +4,8 @@
 //! Deliberately absent: a simulated sensor that replaces its driver.
 
 mod bme280;
+mod chips;
+mod command_chip;
 mod ds18b20;
 mod fault;
 mod i2c;
@@ -11,11 +13,14 @@ mod i2c;
 mod input;
 pub(crate) mod kernel;
 mod pin;
+mod register_chips;
 mod register_map;
 pub(crate) mod sysfs;
 mod world;
 
 pub use bme280::bme280;
+pub use chips::{aht20, bh1750, scd4x, sht};
+pub use command_chip::CommandChip;
 pub(crate) use ds18b20::SimW1;
 pub use ds18b20::{SimDs18b20, SimThermometer};
 pub use fault::{Fault, FaultSwitch};
@@ -23,6 +28,7 @@ pub use i2c::{I2cChip, SimDelay, SimI2c, SimI2cError, Transfer};
 #[cfg(feature = "linux")]
 pub(crate) use input::SimInput;
 pub use pin::{SimPin, SimPinError};
+pub use register_chips::{ads1115, ina219, mcp9808};
 pub use register_map::{RegisterMap, RegisterValue, Registers};
 pub use sysfs::SimSysfs;
 pub use world::{Weather, World};

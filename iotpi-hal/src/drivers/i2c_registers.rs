@@ -1,16 +1,14 @@
 //! Register access on an I2C bus, with errors of this SDK.
 
-use embedded_hal::i2c::{Error as _, ErrorKind, I2c, NoAcknowledgeSource};
+use embedded_hal::i2c::{I2c, Operation};
 use iotpi_core::DeviceError;
 #[cfg(doc)]
 use iotpi_core::DeviceErrorKind;
 
+use super::I2cCommands;
+
 /// A chip with 8-bit register addresses on an I2C bus. Its errors are [`DeviceError`]s, so that a driver uses
 /// `?`.
-///
-/// Many adapters do not report whether the address or a data byte was not acknowledged. As long as the chip
-/// has not answered, and after the first such error, it counts as [missing](DeviceErrorKind::NotFound);
-/// otherwise the error is one of the [bus](DeviceErrorKind::Bus), for example a disturbance.
 ///
 #[cfg_attr(feature = "sim", doc = "```")]
 #[cfg_attr(not(feature = "sim"), doc = "```ignore")]
@@ -22,26 +20,22 @@ use iotpi_core::DeviceErrorKind;
 /// # Ok::<(), iotpi_core::DeviceError>(())
 /// ```
 #[derive(Debug)]
-pub struct I2cRegisters<I> {
-    i2c: I,
-    address: u8,
-    has_answered: bool,
-}
+pub struct I2cRegisters<I>(I2cCommands<I>);
 
 impl<I: I2c> I2cRegisters<I> {
     /// The chip at a 7-bit address of a bus. It does not access the bus.
     pub fn new(i2c: I, address: u8) -> Self {
-        Self { i2c, address, has_answered: false }
+        Self(I2cCommands::new(i2c, address))
     }
 
     /// The 7-bit address of the chip.
     pub fn address(&self) -> u8 {
-        self.address
+        self.0.address()
     }
 
     /// Returns the bus.
     pub fn release(self) -> I {
-        self.i2c
+        self.0.release()
     }
 
     /// Reads `N` bytes, beginning at a register.
@@ -50,8 +44,7 @@ impl<I: I2c> I2cRegisters<I> {
     /// [`DeviceErrorKind::NotFound`] when no chip answers, [`DeviceErrorKind::Bus`] when the transfer failed.
     pub fn read<const N: usize>(&mut self, register: u8) -> Result<[u8; N], DeviceError> {
         let mut bytes = [0; N];
-        let read = self.i2c.write_read(self.address, &[register], &mut bytes);
-        self.check(read)?;
+        self.0.transaction(&mut [Operation::Write(&[register]), Operation::Read(&mut bytes)])?;
         Ok(bytes)
     }
 
@@ -60,75 +53,23 @@ impl<I: I2c> I2cRegisters<I> {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn write<const N: usize>(&mut self, register: u8, bytes: [u8; N]) -> Result<(), DeviceError> {
-        use embedded_hal::i2c::Operation::Write;
-
-        let written = self.i2c.transaction(self.address, &mut [Write(&[register]), Write(&bytes)]);
-        self.check(written)
-    }
-
-    fn check(&mut self, transferred: Result<(), I::Error>) -> Result<(), DeviceError> {
-        let had_answered = std::mem::replace(&mut self.has_answered, transferred.is_ok());
-        transferred.map_err(|error| match error.kind() {
-            ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown) if !had_answered => {
-                DeviceError::bus(self.address, &ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address))
-            }
-            _ => DeviceError::bus(self.address, &error),
-        })
+        self.0.transaction(&mut [Operation::Write(&[register]), Operation::Write(&bytes)])
     }
 }
 
 #[cfg(test)]
+#[cfg(feature = "sim")]
 mod tests {
-    use embedded_hal::i2c::{ErrorType, Operation};
-    use iotpi_core::DeviceErrorKind;
-
     use super::*;
-
-    /// An adapter that does not report which byte was not acknowledged. Transfers fail while `absent`.
-    struct Adapter {
-        absent: bool,
-        written: Vec<u8>,
-    }
-
-    impl ErrorType for Adapter {
-        type Error = ErrorKind;
-    }
-
-    impl I2c for Adapter {
-        fn transaction(&mut self, _address: u8, operations: &mut [Operation<'_>]) -> Result<(), ErrorKind> {
-            if self.absent {
-                return Err(ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown));
-            }
-            for operation in operations {
-                if let Operation::Write(bytes) = operation {
-                    self.written.extend_from_slice(bytes);
-                }
-            }
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_chip_that_never_answered_is_missing_and_one_that_stops_answering_has_a_bus_error_first() {
-        let mut chip = I2cRegisters::new(Adapter { absent: true, written: Vec::new() }, 0x40);
-        let kind = |chip: &mut I2cRegisters<Adapter>| chip.read::<1>(0).map_err(|e| e.kind());
-
-        let never = kind(&mut chip);
-        chip.i2c.absent = false;
-        let present = kind(&mut chip);
-        chip.i2c.absent = true;
-        let gone = [kind(&mut chip), kind(&mut chip)];
-
-        assert_eq!((never, present), (Err(DeviceErrorKind::NotFound), Ok([0])));
-        assert_eq!(gone, [Err(DeviceErrorKind::Bus), Err(DeviceErrorKind::NotFound)]);
-    }
+    use crate::sim::{RegisterMap, SimI2c};
 
     #[test]
     fn a_write_is_one_transfer_of_register_and_bytes() {
-        let mut chip = I2cRegisters::new(Adapter { absent: false, written: Vec::new() }, 0x40);
+        let bus = SimI2c::new().with_chip(0x40, RegisterMap::<u16>::new().register(0x05, 0));
 
-        chip.write(0x05, 0x1234_u16.to_be_bytes()).unwrap();
+        I2cRegisters::new(bus.clone(), 0x40).write(0x05, 0x1234_u16.to_be_bytes()).unwrap();
 
-        assert_eq!(chip.release().written, [0x05, 0x12, 0x34]);
+        assert_eq!(bus.transfers().len(), 1);
+        assert_eq!(bus.transfers()[0].written, [0x05, 0x12, 0x34]);
     }
 }
