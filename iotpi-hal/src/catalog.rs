@@ -33,14 +33,16 @@ mod i2c;
 mod inputs;
 mod kernel;
 mod pin;
+mod pin_chips;
+mod pins;
 mod sensors;
 
-pub use actuators::LedSettings;
+pub use actuators::{LedSettings, Pca9685Settings, PwmOutput, RelayPin, RelaySettings, ServoSettings};
 #[cfg(feature = "camera")]
 pub use cameras::{ReplaySettings, RpicamSettings, TestCardSettings};
 #[cfg(feature = "v4l")]
 pub use cameras::{V4lControlsSettings, V4lSettings};
-pub use chips::{Ads1115Settings, Ina219Settings, InputSettings};
+pub use chips::{Ads1115Input, Ads1115Settings, Ina219Settings};
 pub use i2c::I2cSettings;
 pub use inputs::{ContactSettings, CounterSettings, MotionSettings};
 #[cfg(feature = "linux")]
@@ -50,6 +52,7 @@ pub use kernel::{
     ThermalSettings, W1Settings,
 };
 pub use pin::Pin;
+pub use pin_chips::{Hcsr04Settings, Hx711Settings};
 pub use sensors::{Bme280Settings, Ds18b20Settings, SystemSettings};
 
 /// A device opened by the catalog.
@@ -183,7 +186,12 @@ pub struct CatalogEntry {
 
 /// The entries of this build.
 pub fn entries() -> impl Iterator<Item = &'static CatalogEntry> {
-    let sensors = sensors::ENTRIES.iter().chain(chips::ENTRIES).chain(inputs::ENTRIES).chain(kernel::ENTRIES);
+    let sensors = sensors::ENTRIES
+        .iter()
+        .chain(chips::ENTRIES)
+        .chain(pin_chips::ENTRIES)
+        .chain(inputs::ENTRIES)
+        .chain(kernel::ENTRIES);
     let entries = sensors.chain(actuators::ENTRIES);
     #[cfg(feature = "camera")]
     let entries = entries.chain(cameras::ENTRIES);

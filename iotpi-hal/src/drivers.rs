@@ -21,6 +21,9 @@ pub mod contact;
 pub mod counter;
 pub(crate) mod crc8;
 pub mod ds18b20;
+#[cfg(feature = "tokio")]
+pub mod hcsr04;
+pub mod hx711;
 mod i2c_commands;
 mod i2c_registers;
 pub mod ina219;
@@ -29,7 +32,15 @@ pub mod led;
 pub mod mcp9808;
 #[cfg(feature = "tokio")]
 pub mod motion;
+#[cfg(feature = "tokio")]
+mod params;
+#[cfg(feature = "tokio")]
+pub mod pca9685;
+#[cfg(feature = "tokio")]
+pub mod relay;
 pub mod scd4x;
+#[cfg(feature = "tokio")]
+pub mod servo;
 pub mod sht;
 #[cfg(feature = "tokio")]
 mod state_file;

@@ -8,6 +8,8 @@ mod chips;
 mod command_chip;
 mod ds18b20;
 mod fault;
+mod hcsr04;
+mod hx711;
 mod i2c;
 #[cfg(feature = "linux")]
 mod input;
@@ -24,11 +26,13 @@ pub use command_chip::CommandChip;
 pub(crate) use ds18b20::SimW1;
 pub use ds18b20::{SimDs18b20, SimThermometer};
 pub use fault::{Fault, FaultSwitch};
+pub use hcsr04::{SimTrigger, hcsr04};
+pub use hx711::SimHx711;
 pub use i2c::{I2cChip, SimDelay, SimI2c, SimI2cError, Transfer};
 #[cfg(feature = "linux")]
 pub(crate) use input::SimInput;
 pub use pin::{SimPin, SimPinError};
-pub use register_chips::{ads1115, ina219, mcp9808};
+pub use register_chips::{ads1115, ina219, mcp9808, pca9685};
 pub use register_map::{RegisterMap, RegisterValue, Registers};
 pub use sysfs::SimSysfs;
 pub use world::{Weather, World};

@@ -59,6 +59,13 @@ fn expected_error(driver: &str, fault: Fault) -> Option<DeviceErrorKind> {
     match (driver, fault) {
         // The second input has another configuration.
         ("ads1115", Fault::Stuck) => Some(NotFound),
+        ("hx711", Fault::Unplugged | Fault::AllOnes | Fault::Hung) => Some(Timeout),
+        ("hx711", Fault::Corrupt) => None,
+        // Without an echo nothing is known.
+        ("hcsr04", fault) if !matches!(fault, Fault::Nack | Fault::BusLow) => Some(Timeout),
+        // It does not keep its prescaler.
+        ("pca9685", Fault::Stuck | Fault::AllOnes | Fault::Corrupt) => Some(NotFound),
+        ("pca9685", Fault::Hung) => None,
         (_, Fault::Stuck) => None,
         // An output has no file that its fault changes but the one it writes.
         ("leds" | "pwm", _) => Some(Bus),
@@ -67,7 +74,7 @@ fn expected_error(driver: &str, fault: Fault) -> Option<DeviceErrorKind> {
         ("input", _) => None,
         // The driver in the kernel detects them.
         ("iio" | "hwmon" | "thermal" | "power_supply", _) => Some(Bus),
-        ("led" | "motion" | "button" | "contact" | "counter", Fault::Unplugged) => None,
+        ("led" | "relay" | "servo" | "motion" | "button" | "contact" | "counter", Fault::Unplugged) => None,
         (_, Fault::Unplugged) => Some(NotFound),
         (_, Fault::Nack | Fault::BusLow) => Some(Bus),
         // The status register reads as busy.
@@ -85,14 +92,34 @@ fn expected_error(driver: &str, fault: Fault) -> Option<DeviceErrorKind> {
         ("mcp9808" | "ina219" | "ads1115", Fault::Corrupt | Fault::AllOnes) => Some(NotFound),
         ("ina219" | "ads1115", Fault::Hung) => Some(Timeout),
         ("mcp9808" | "bh1750", Fault::Hung) => None,
-        // The largest value of the light sensor is no data for its quantity.
-        ("bh1750", Fault::Corrupt | Fault::AllOnes) => None,
+        ("bh1750", Fault::Corrupt) => None,
+        ("bh1750", Fault::AllOnes) => Some(OutOfRange),
         // A pin cannot report these faults.
         (
-            "led" | "motion" | "button" | "contact" | "counter",
+            "led" | "relay" | "servo" | "motion" | "button" | "contact" | "counter",
             Fault::AllOnes | Fault::Corrupt | Fault::Hung,
         ) => None,
         (driver, fault) => panic!("no expectation for `{driver}` with {fault:?}"),
+    }
+}
+
+/// An action that takes an actuator out of its safe state.
+fn unsafe_action(driver: &str) -> (&'static str, Value) {
+    match driver {
+        "relay" => ("set", json!({"relay": "down", "on": true})),
+        "servo" => ("move", json!({"angle": 45})),
+        "pca9685" => ("set", json!({"output": "strip", "duty": 40})),
+        _ => ("set", json!({"brightness": 40})),
+    }
+}
+
+/// The state of an actuator after that action and `make_safe`.
+fn safe_state(driver: &str) -> Value {
+    match driver {
+        "relay" => json!({"up": false, "down": false}),
+        "servo" => json!({"angle": null}),
+        "pca9685" => json!({"fan": 0.0, "strip": 0.0}),
+        _ => json!({"on": false, "brightness": 40}),
     }
 }
 
@@ -104,7 +131,7 @@ fn faults() -> impl Iterator<Item = Fault> {
 async fn values(sensor: &mut dyn Sensor) -> Result<Vec<f64>, DeviceErrorKind> {
     let samples = sensor.read().await.map_err(|e| e.kind())?;
     assert_eq!(samples.iter().map(|s| s.quantity.clone()).collect::<Vec<_>>(), sensor.quantities());
-    Ok(samples.iter().map(|s| s.outcome.value().unwrap()).collect())
+    samples.iter().map(|s| s.outcome.value().ok_or(DeviceErrorKind::OutOfRange)).collect()
 }
 
 async fn perform(actuator: &mut dyn Actuator, name: &str, params: Value) -> Result<Value, DeviceErrorKind> {
@@ -151,30 +178,33 @@ fn simulated() -> impl Iterator<Item = &'static CatalogEntry> {
 }
 
 /// The range of a quantity in the simulated world, with the resolution of the coarsest chip.
-fn expected_range(quantity: &Quantity, weather: &Weather) -> RangeInclusive<f64> {
+fn expected_range(driver: &str, quantity: &Quantity, weather: &Weather) -> RangeInclusive<f64> {
     let around = |value: f64, tolerance: f64| value - tolerance..=value + tolerance;
     match quantity {
+        // The battery of the simulated kernel.
+        Quantity::Voltage if driver == "power_supply" => around(3.9, 1e-9),
+        Quantity::Current if driver == "power_supply" => around(-0.25, 1e-9),
+        // The analogue input is behind a divider.
+        Quantity::Voltage if driver == "ads1115" => around(weather.voltage / 2.0, 0.001),
         Quantity::Temperature => around(weather.temperature, 0.0325),
         Quantity::Humidity => around(weather.humidity, 0.05),
         Quantity::Pressure => around(weather.pressure, 5.0),
         Quantity::Motion => 0.0..=1.0,
         Quantity::Illuminance => around(weather.illuminance, 0.5),
+        Quantity::Distance => around(weather.distance, 0.001),
         Quantity::Co2 => around(weather.co2, 1.0),
-        // The analogue input is behind a divider.
-        Quantity::Voltage => weather.voltage / 2.0 - 0.01..=weather.voltage + 0.01,
+        Quantity::Voltage => around(weather.voltage, 0.003),
         Quantity::Current => around(weather.current, 0.001),
         Quantity::Custom { name, .. } => match name.as_str() {
             "pressed" | "open" => 0.0..=1.0,
             "energy" => 0.0..=1e6,
-            // The battery of the simulated kernel.
             "battery-level" => around(80.0, 1e-9),
             "charging" => 0.0..=0.0,
+            "mass" => around(weather.mass, 0.0001),
             "soil-moisture" => around(weather.humidity, 1.0),
             other => panic!("no expectation for `{other}`"),
         },
         Quantity::Power => 0.0..=1e6,
-        Quantity::Voltage => around(3.9, 1e-9),
-        Quantity::Current => around(-0.25, 1e-9),
         other => panic!("no expectation for {other:?}"),
     }
 }
@@ -187,7 +217,7 @@ async fn every_sensor_fulfils_the_contract() {
         let Device::Sensor(mut sensor) = test.open(entry) else { continue };
         let weather = test.world.weather();
         let series = sensor.series().into_iter();
-        let expected = series.map(|one| (one.clone(), expected_range(&one.quantity, &weather)));
+        let expected = series.map(|one| (one.clone(), expected_range(entry.name, &one.quantity, &weather)));
         let detected = faults().filter(|fault| expected_error(entry.name, *fault).is_some());
 
         SensorContract::new(expected)
@@ -218,7 +248,8 @@ async fn the_kind_of_an_error_follows_from_the_fault() {
                 }
                 Device::Actuator(mut actuator) => {
                     switch.begin(fault);
-                    perform(&mut *actuator, "set", json!({"on": true})).await.map(|_| ())
+                    let (action, params) = unsafe_action(entry.name);
+                    perform(&mut *actuator, action, params).await.map(|_| ())
                 }
                 other => panic!("no expectation for {other:?}"),
             };
@@ -265,12 +296,13 @@ async fn every_actuator_can_be_made_safe_twice() {
 
     for entry in catalog::entries().filter(|entry| entry.buses.contains(&Bus::Sim)) {
         let Device::Actuator(mut actuator) = test.open(entry) else { continue };
-        perform(&mut *actuator, "set", json!({"brightness": 40})).await.unwrap();
+        let (action, params) = unsafe_action(entry.name);
+        perform(&mut *actuator, action, params).await.unwrap();
 
         actuator.make_safe().await.unwrap();
         actuator.make_safe().await.unwrap();
 
-        assert_eq!(Value::Object(actuator.state()), json!({"on": false, "brightness": 40}), "{}", entry.name);
+        assert_eq!(Value::Object(actuator.state()), safe_state(entry.name), "{}", entry.name);
     }
 }
 

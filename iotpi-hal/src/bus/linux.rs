@@ -104,14 +104,24 @@ impl I2c for LinuxI2c {
     }
 }
 
-/// Requests a pin of the header as an output, initially low. `chip` is the path of the GPIO chip, for boards
+/// Requests a pin of the header as an output that is low first. `chip` is the path of the GPIO chip, for boards
 /// whose chip is not found by its label.
 ///
 /// # Errors
 /// [`DeviceErrorKind::NotFound`] when the chip or pin does not exist, [`DeviceErrorKind::PermissionDenied`]
 /// when the user is not in group `gpio`, [`DeviceErrorKind::Bus`] when another program uses the pin.
 pub fn output(chip: Option<&Path>, pin: u8) -> Result<LinuxPin, DeviceError> {
-    take(chip, pin, |request| request.as_output(Value::Inactive)).map(LinuxPin)
+    output_at(chip, pin, false)
+}
+
+/// Requests a pin of the header as an output that has this level first: a relay that is on while its pin is low
+/// must never be low before it is switched on.
+///
+/// # Errors
+/// The same as those of [`output`].
+pub fn output_at(chip: Option<&Path>, pin: u8, is_high: bool) -> Result<LinuxPin, DeviceError> {
+    let value = if is_high { Value::Active } else { Value::Inactive };
+    take(chip, pin, |request| request.as_output(value)).map(LinuxPin)
 }
 
 /// Requests a pin of the header as an input.

@@ -32,7 +32,7 @@ use super::{
 
 const LAMP_HZ: f64 = 200.0;
 const HARDWARE_HZ: f64 = 1000.0;
-const MAX_DUTY: u16 = 1000;
+const MAX_DUTY: u16 = 10_000;
 
 /// Opens an I2C bus by the path of its device file, `/dev/i2c-1`.
 ///
@@ -177,12 +177,52 @@ impl InputPin for PiInput {
     }
 }
 
-/// Opens a pin as an output with software PWM.
+/// Opens a pin as an output with software PWM at 200 Hz.
 ///
 /// # Errors
 /// The same as those of [`input`].
 pub fn output(pin: u8) -> Result<PiPin, DeviceError> {
-    take(pin).map(|pin| PiPin(pin.into_output_low()))
+    soft_pwm(pin, LAMP_HZ)
+}
+
+/// Opens a pin as an output with software PWM at this frequency in hertz: 50 for a servo.
+///
+/// # Errors
+/// The same as those of [`input`].
+pub fn soft_pwm(pin: u8, frequency_hz: f64) -> Result<PiPin, DeviceError> {
+    Ok(PiPin { pin: take(pin)?.into_output_low(), frequency_hz })
+}
+
+/// Opens a pin as a digital output that has this level first.
+///
+/// # Errors
+/// The same as those of [`input`].
+pub fn output_at(pin: u8, is_high: bool) -> Result<PiOutput, DeviceError> {
+    let pin = take(pin)?;
+    let mut output = if is_high { pin.into_output_high() } else { pin.into_output_low() };
+    // rppal makes the pin an input when it is dropped. The level is kept, as with the character devices.
+    output.set_reset_on_drop(false);
+    Ok(PiOutput(output))
+}
+
+/// A digital output pin.
+#[derive(Debug)]
+pub struct PiOutput(OutputPin);
+
+impl digital::ErrorType for PiOutput {
+    type Error = Infallible;
+}
+
+impl digital::OutputPin for PiOutput {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        OutputPin::set_low(&mut self.0);
+        Ok(())
+    }
+
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        OutputPin::set_high(&mut self.0);
+        Ok(())
+    }
 }
 
 fn take(pin: u8) -> Result<gpio::Pin, DeviceError> {
@@ -208,7 +248,10 @@ fn no_pi(error: impl std::error::Error + Send + Sync + 'static) -> DeviceError {
 
 /// An output pin with software PWM.
 #[derive(Debug)]
-pub struct PiPin(OutputPin);
+pub struct PiPin {
+    pin: OutputPin,
+    frequency_hz: f64,
+}
 
 /// The pin could not be set.
 #[derive(Debug, thiserror::Error)]
@@ -234,12 +277,12 @@ impl SetDutyCycle for PiPin {
         // At 0 % and 100 % rppal needs no PWM thread.
         match duty {
             0 | MAX_DUTY.. => {
-                self.0.clear_pwm().map_err(PiPinError)?;
-                if duty == 0 { self.0.set_low() } else { self.0.set_high() }
+                self.pin.clear_pwm().map_err(PiPinError)?;
+                if duty == 0 { self.pin.set_low() } else { self.pin.set_high() }
             }
             _ => {
                 let share = f64::from(duty) / f64::from(MAX_DUTY);
-                self.0.set_pwm_frequency(LAMP_HZ, share).map_err(PiPinError)?;
+                self.pin.set_pwm_frequency(self.frequency_hz, share).map_err(PiPinError)?;
             }
         }
         Ok(())
@@ -252,6 +295,14 @@ impl SetDutyCycle for PiPin {
 /// [`DeviceErrorKind::NotFound`] when the overlay or the channel is missing,
 /// [`DeviceErrorKind::PermissionDenied`] when the user is not in group `gpio`.
 pub fn pwm(channel: u8) -> Result<PiPwm, DeviceError> {
+    pwm_at(channel, HARDWARE_HZ)
+}
+
+/// Opens a hardware PWM channel with this frequency in hertz: 50 for a servo.
+///
+/// # Errors
+/// The same as those of [`pwm`].
+pub fn pwm_at(channel: u8, frequency_hz: f64) -> Result<PiPwm, DeviceError> {
     let what = format!("PWM channel {channel}");
     let channel = match channel {
         0 => Channel::Pwm0,
@@ -260,7 +311,7 @@ pub fn pwm(channel: u8) -> Result<PiPwm, DeviceError> {
         3 => Channel::Pwm3,
         _ => return Err(DeviceError::new(DeviceErrorKind::NotFound, format!("{what} does not exist"))),
     };
-    Pwm::with_frequency(channel, HARDWARE_HZ, 0.0, Polarity::Normal, true).map(PiPwm).map_err(|e| {
+    Pwm::with_frequency(channel, frequency_hz, 0.0, Polarity::Normal, true).map(PiPwm).map_err(|e| {
         let number = match &e {
             rppal::pwm::Error::Io(error) => error.raw_os_error(),
             rppal::pwm::Error::InvalidChannel => Some(errno::EINVAL),

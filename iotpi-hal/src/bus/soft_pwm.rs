@@ -1,8 +1,7 @@
 //! Pulse width modulation in software, for a pin that has only two levels.
 //!
 //! A thread toggles the pin 200 times a second while the duty is between 0 % and 100 %. At 0 % and 100 % the
-//! thread waits and uses no processor time. Suitable for lamps. Deliberately absent: servos and motors,
-//! because their pulses must not jitter with the scheduler.
+//! thread waits and uses no processor time. Suitable for lamps; a servo at 50 Hz jitters with the scheduler.
 
 use std::{
     fmt::Debug,
@@ -22,7 +21,7 @@ use embedded_hal::{
 /// The PWM period; 200 Hz is above the flicker the eye sees, even in peripheral vision.
 const PERIOD: Duration = Duration::from_millis(5);
 /// The duty at which the pin is always high.
-const MAX_DUTY: u16 = 1000;
+const MAX_DUTY: u16 = 10_000;
 
 /// A pin with a duty cycle. Dropping it switches the pin off.
 ///
@@ -60,11 +59,19 @@ impl SoftPwm {
     where
         P: OutputPin + Send + 'static,
     {
+        Self::with_period(pin, PERIOD)
+    }
+
+    /// Starts the PWM thread with another period than 5 ms: 20 ms for a servo.
+    pub fn with_period<P>(pin: P, period: Duration) -> Self
+    where
+        P: OutputPin + Send + 'static,
+    {
         let (duties, asked) = mpsc::channel();
         let failure = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&failure);
         // The thread ends when `duties` is dropped.
-        thread::spawn(move || run(pin, &asked, &noted));
+        thread::spawn(move || run(pin, period, &asked, &noted));
         Self { duties, failure }
     }
 }
@@ -91,6 +98,7 @@ impl SetDutyCycle for SoftPwm {
 
 fn run<P: OutputPin>(
     mut pin: P,
+    period: Duration,
     asked: &Receiver<(u16, Sender<Result<(), SoftPwmError>>)>,
     failure: &Mutex<Option<SoftPwmError>>,
 ) {
@@ -101,7 +109,7 @@ fn run<P: OutputPin>(
             0 | MAX_DUTY => asked.recv().map_err(|_| RecvTimeoutError::Disconnected),
             _ => {
                 let share = u32::from(if on { duty } else { MAX_DUTY - duty });
-                asked.recv_timeout(PERIOD * share / u32::from(MAX_DUTY))
+                asked.recv_timeout(period * share / u32::from(MAX_DUTY))
             }
         };
         let switched = match request {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use iotpi_core::{Channel, SensorType, SeriesSpec, Unit};
+use iotpi_core::{Channel, SensorType, Unit, model::reading::SeriesSpec};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -149,7 +149,7 @@ pub struct Ads1115Settings {
     /// The I2C address, `0x48` (default) to `0x4B`.
     pub address: Option<u8>,
     /// The inputs to measure, one or more.
-    pub inputs: Vec<InputSettings>,
+    pub inputs: Vec<Ads1115Input>,
 }
 
 impl Default for Ads1115Settings {
@@ -163,7 +163,7 @@ impl Default for Ads1115Settings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct InputSettings {
+pub struct Ads1115Input {
     /// `a0` to `a3`, or a difference: `a0-a1`, `a2-a3`.
     pub input: Input,
     /// The channel of its readings, if several inputs have one quantity.
@@ -240,8 +240,8 @@ fn ads1115(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     sensor(Ads1115::new(i2c, delay, address, measurands))
 }
 
-fn measurand(settings: InputSettings) -> Result<Measurand, Failure> {
-    let InputSettings { input, channel, quantity: name, unit, scale, offset, full_scale } = settings;
+fn measurand(settings: Ads1115Input) -> Result<Measurand, Failure> {
+    let Ads1115Input { input, channel, quantity: name, unit, scale, offset, full_scale } = settings;
     let is_same = |one: &FullScale| (one.volts() - full_scale).abs() < 1e-6;
     let Some(full_scale) = FullScale::ALL.into_iter().find(is_same) else {
         return Err(wrong("`full_scale` is 4.096, 2.048, 1.024, 0.512 or 0.256"));

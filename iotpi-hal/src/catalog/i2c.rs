@@ -43,8 +43,10 @@ impl I2cSettings {
         if possible.contains(&address) {
             return Ok(address);
         }
-        let possible: Vec<_> = possible.iter().map(|address| format!("{address:#04x}")).collect();
-        let possible = possible.join(" or ");
+        let possible = match possible {
+            [first, .., last] if possible.len() > 3 => format!("{first:#04x} to {last:#04x}"),
+            few => few.iter().map(|one| format!("{one:#04x}")).collect::<Vec<_>>().join(" or "),
+        };
         Err(super::wrong(format!("the chip has address {possible}, not {address:#04x}")))
     }
 

@@ -18,7 +18,7 @@
 //! | drifts, or follows a neighbour | the input is not connected |
 
 use embedded_hal::{delay::DelayNs, i2c::I2c};
-use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, SeriesSpec};
+use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, model::reading::SeriesSpec};
 use serde::Deserialize;
 
 use crate::drivers::{BlockingSensor, I2cRegisters};

@@ -20,11 +20,17 @@
 use std::{fmt::Debug, time::Duration};
 
 use embedded_hal::pwm::SetDutyCycle;
-use iotpi_core::{Action, ActionName, ActionSpec, Actuator, DeviceError, DeviceErrorKind, async_trait};
+#[cfg(doc)]
+use iotpi_core::DeviceErrorKind;
+use iotpi_core::{Action, ActionSpec, Actuator, DeviceError, async_trait};
 use serde_json::{Map, Value, json};
+
+use super::params::{Params, action, refused, unknown};
 
 const SET: &str = "set";
 const BLINK: &str = "blink";
+const DEFAULT_TIMES: u32 = 3;
+const DEFAULT_PERIOD_MS: u64 = 500;
 /// The hub counts a command without an outcome after 30 s as lost and delivers it again.
 const LONGEST_BLINK: Duration = Duration::from_secs(25);
 
@@ -104,7 +110,6 @@ where
     P::Error: Debug,
 {
     fn actions(&self) -> Vec<ActionSpec> {
-        let name = |text| ActionName::new(text).ok();
         let set = json!({
             "type": "object",
             "properties": {
@@ -117,19 +122,15 @@ where
         let blink = json!({
             "type": "object",
             "properties": {
-                "times": {"type": "integer", "title": "Number of blinks", "minimum": 1, "maximum": 20, "default": 3},
-                "period_ms": {"type": "integer", "title": "Interval (ms)", "minimum": 100, "maximum": 5000, "default": 500},
+                "times": {"type": "integer", "title": "Number of blinks", "minimum": 1, "maximum": 20, "default": DEFAULT_TIMES},
+                "period_ms": {"type": "integer", "title": "Interval (ms)", "minimum": 100, "maximum": 5000, "default": DEFAULT_PERIOD_MS},
             },
-            "required": ["times", "period_ms"],
             "additionalProperties": false,
         });
-        [
-            (SET, "Switches the lamp and sets its brightness", set),
-            (BLINK, "Blinks, then returns to its previous state (25 s at most)", blink),
+        vec![
+            action(SET, "Switches the lamp and sets its brightness", set),
+            action(BLINK, "Blinks, then returns to its previous state (25 s at most)", blink),
         ]
-        .into_iter()
-        .filter_map(|(action, text, params)| Some(ActionSpec::new(name(action)?, text, params)))
-        .collect()
     }
 
     async fn perform(&mut self, action: &Action) -> Result<Value, DeviceError> {
@@ -146,21 +147,16 @@ where
             }
             BLINK => {
                 params.only(&["times", "period_ms"])?;
-                let missing = || refused("`blink` needs `times` and `period_ms`");
-                let times = params
-                    .integer("times", 1, 20)?
-                    .and_then(|n| u32::try_from(n).ok())
-                    .ok_or_else(missing)?;
-                let period = params.integer("period_ms", 100, 5000)?.ok_or_else(missing)?;
+                let times = params.integer("times", 1, 20)?.and_then(|n| u32::try_from(n).ok());
+                let times = times.unwrap_or(DEFAULT_TIMES);
+                let period = params.integer("period_ms", 100, 5000)?.unwrap_or(DEFAULT_PERIOD_MS);
                 let period = Duration::from_millis(period);
                 if period * times > LONGEST_BLINK {
                     return Err(refused("blinking may take 25 seconds in all"));
                 }
                 self.blink(times, period).await?;
             }
-            other => {
-                return Err(refused(format!("unknown action `{other}`: the actions are `set` and `blink`")));
-            }
+            _ => return Err(unknown(&action.name, "the actions are `set` and `blink`")),
         }
         Ok(Value::Object(self.shown()))
     }
@@ -175,38 +171,11 @@ where
     }
 }
 
-fn refused(message: impl Into<String>) -> DeviceError {
-    DeviceError::new(DeviceErrorKind::Refused, message)
-}
-
-/// Parameters, validated here again: the hub may have an older version than the module.
-struct Params<'a>(&'a Map<String, Value>);
-
-impl Params<'_> {
-    fn only(&self, known: &[&str]) -> Result<(), DeviceError> {
-        match self.0.keys().find(|key| !known.contains(&key.as_str())) {
-            Some(key) => Err(refused(format!("there is no parameter `{key}`"))),
-            None => Ok(()),
-        }
-    }
-
-    fn boolean(&self, name: &str) -> Result<Option<bool>, DeviceError> {
-        let wrong = || refused(format!("`{name}` must be true or false"));
-        self.0.get(name).map(|value| value.as_bool().ok_or_else(wrong)).transpose()
-    }
-
-    fn integer(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>, DeviceError> {
-        let wrong = || refused(format!("`{name}` must be a whole number from {least} to {most}"));
-        self.0
-            .get(name)
-            .map(|value| value.as_u64().filter(|n| (least..=most).contains(n)).ok_or_else(wrong))
-            .transpose()
-    }
-}
-
 #[cfg(test)]
 #[cfg(feature = "sim")]
 mod tests {
+    use iotpi_core::{ActionName, DeviceErrorKind};
+
     use super::*;
     use crate::sim::SimPin;
 
@@ -250,7 +219,7 @@ mod tests {
             ("set", json!({"brightness": 101})),
             ("set", json!({"brightness": 12.5})),
             ("set", json!({"on": true, "colour": "red"})),
-            ("blink", json!({"times": 3})),
+            ("blink", json!({"times": 0})),
             ("blink", json!({"times": 21, "period_ms": 100})),
             ("blink", json!({"times": 6, "period_ms": 5000})),
             ("explode", json!({})),
@@ -272,5 +241,16 @@ mod tests {
 
         assert_eq!(pin.history(), [60, 0, 60, 0, 60, 60]);
         assert_eq!(begin.elapsed(), Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn blinking_without_parameters_uses_the_defaults_of_the_schema() {
+        let (pin, mut led) = lamp();
+        let begin = tokio::time::Instant::now();
+
+        perform(&mut led, "blink", json!({})).await.unwrap();
+
+        assert_eq!(pin.history(), [100, 0, 100, 0, 100, 0, 0]);
+        assert_eq!(begin.elapsed(), Duration::from_millis(1500));
     }
 }

@@ -128,7 +128,7 @@ fn data(temperature: Option<u32>, pressure: Option<u32>, humidity: Option<u32>) 
 }
 
 /// The raw value of `bits` bits at which the increasing function `rising` is closest to `wanted`.
-fn invert(bits: u32, rising: impl Fn(u32) -> f64, wanted: f64) -> u32 {
+pub(super) fn invert(bits: u32, rising: impl Fn(u32) -> f64, wanted: f64) -> u32 {
     let (mut below, mut above) = (0, (1_u32 << bits) - 1);
     while above - below > 1 {
         let middle = below + (above - below) / 2;

@@ -54,8 +54,8 @@ pub struct SimPin {
 #[derive(Debug)]
 struct State {
     powered_at: Instant,
-    /// The duty in per cent, 0 to 100.
-    duty: u8,
+    /// The duty, 0 to [`MAX_DUTY`].
+    duty: u16,
     /// The last [`HISTORY`] duties that were set, oldest first.
     history: Vec<u8>,
     /// The level the input last returned, for [`Fault::Stuck`].
@@ -79,6 +79,8 @@ impl Default for State {
     }
 }
 
+/// The duty of a pin that is always high. A servo needs steps of a thousandth of its range.
+const MAX_DUTY: u16 = 20_000;
 /// The number of changes a pin remembers.
 const HISTORY: usize = 256;
 
@@ -138,8 +140,15 @@ impl SimPin {
 
     /// Sets the level that an input without a source reads, as a button would.
     pub fn drive(&self, high: bool) {
-        lock(&self.state).duty = if high { 100 } else { 0 };
+        lock(&self.state).duty = if high { MAX_DUTY } else { 0 };
         self.sample(high);
+    }
+
+    /// A pulse of the input that begins after a delay: both edges have its times already now.
+    pub(super) fn pulse(&self, delay: Duration, width: Duration) {
+        let begin = lock(&self.state).powered_at.elapsed() + delay;
+        self.edges.push(true, begin, 0);
+        self.edges.push(false, begin + width, 0);
     }
 
     /// Takes a level of the input now, and records the edges that have lasted for the debounce time.
@@ -178,7 +187,13 @@ impl SimPin {
     /// The share of the time the pin is high, in per cent: 0 or 100 for a pin that is not a PWM output.
     #[must_use]
     pub fn duty(&self) -> u8 {
-        lock(&self.state).duty
+        percent(lock(&self.state).duty)
+    }
+
+    /// The share of the time the pin is high, 0 to 1, in steps of 0.00005.
+    #[must_use]
+    pub fn duty_ratio(&self) -> f64 {
+        f64::from(lock(&self.state).duty) / f64::from(MAX_DUTY)
     }
 
     /// The last 256 duties that the driver set, oldest first, in per cent.
@@ -187,7 +202,7 @@ impl SimPin {
         lock(&self.state).history.clone()
     }
 
-    fn write(&mut self, duty: u8) -> Result<(), SimPinError> {
+    fn write(&mut self, duty: u16) -> Result<(), SimPinError> {
         match self.faults.next_transfer() {
             Some(Fault::Nack | Fault::BusLow) => Err(SimPinError),
             // A lamp that is unplugged or stuck cannot be distinguished from one that works.
@@ -198,11 +213,15 @@ impl SimPin {
                 if state.history.len() == HISTORY {
                     state.history.remove(0);
                 }
-                state.history.push(duty);
+                state.history.push(percent(duty));
                 Ok(())
             }
         }
     }
+}
+
+fn percent(duty: u16) -> u8 {
+    u8::try_from((duty + MAX_DUTY / 200) / (MAX_DUTY / 100)).unwrap_or(100)
 }
 
 impl fmt::Debug for SimPin {
@@ -225,17 +244,17 @@ impl OutputPin for SimPin {
     }
 
     fn set_high(&mut self) -> Result<(), SimPinError> {
-        self.write(100)
+        self.write(MAX_DUTY)
     }
 }
 
 impl SetDutyCycle for SimPin {
     fn max_duty_cycle(&self) -> u16 {
-        100
+        MAX_DUTY
     }
 
     fn set_duty_cycle(&mut self, duty: u16) -> Result<(), SimPinError> {
-        self.write(u8::try_from(duty.min(100)).unwrap_or(100))
+        self.write(duty.min(MAX_DUTY))
     }
 }
 

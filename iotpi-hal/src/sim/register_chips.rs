@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use super::{RegisterMap, World};
 use crate::drivers::{
-    ads1115::register as ads1115_register, ina219::register as ina219_register,
+    ads1115::register as ads1115_register,
+    ina219::register as ina219_register,
     mcp9808::register as mcp9808_register,
+    pca9685::{self, register as pca9685_register},
 };
 
 /// A number in steps, limited as the converter of a chip does.
@@ -94,4 +96,32 @@ pub fn ads1115(volts: [f64; 4]) -> RegisterMap<u16> {
                 registers.set(CONFIGURATION, value | START);
             });
         })
+}
+
+/// A PCA9685, for a [`SimI2c`](super::SimI2c) bus: it ignores the prescaler while it does not sleep.
+#[must_use]
+pub fn pca9685() -> RegisterMap<u8> {
+    use pca9685_register::{ALL_OUTPUTS, FIRST_OUTPUT, FULL, MODE1, PRESCALER, SLEEP};
+
+    let outputs = usize::from(pca9685::OUTPUTS);
+    let mut chip = RegisterMap::new().register(MODE1, 0x11).register(PRESCALER, 0x1E);
+    // After power-on every output is always off.
+    for (register, value) in (FIRST_OUTPUT..).zip([0, 0, 0, FULL].into_iter().cycle().take(4 * outputs)) {
+        chip = chip.register(register, value);
+    }
+    for (byte, value) in (0..).zip([0, 0, 0, FULL]) {
+        chip =
+            chip.register(ALL_OUTPUTS + byte, value).on_write(ALL_OUTPUTS + byte, move |registers, value| {
+                for output in 0..pca9685::OUTPUTS {
+                    registers.set(FIRST_OUTPUT + 4 * output + byte, value);
+                }
+            });
+    }
+    let mut prescaler = 0x1E;
+    chip.on_write(PRESCALER, move |registers, value| {
+        if registers.get(MODE1) & SLEEP != 0 {
+            prescaler = value;
+        }
+        registers.set(PRESCALER, prescaler);
+    })
 }

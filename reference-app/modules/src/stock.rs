@@ -121,8 +121,26 @@ mod tests {
 
     use super::*;
 
-    const FOLDERS: [&str; 9] =
-        ["temperature", "humidity", "led", "motion", "input", "counter", "camera", "system", "kernel"];
+    const FOLDERS: [&str; 18] = [
+        "temperature",
+        "humidity",
+        "air",
+        "light",
+        "power",
+        "analog",
+        "distance",
+        "weight",
+        "led",
+        "relay",
+        "servo",
+        "pwm",
+        "motion",
+        "input",
+        "counter",
+        "camera",
+        "system",
+        "kernel",
+    ];
 
     fn read(folder: &str, file: &str) -> String {
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(file)).unwrap()
