@@ -37,15 +37,16 @@ fn main() {
             // The temperature of a room: a slow wave, the noise of a sensor, two digits.
             let wave = 21.0 + 3.0 * (second as f64 / 13_750.0 + module as f64).sin();
             let value = ((wave + random.below(40) as f64 / 100.0) * 100.0).round() / 100.0;
-            batch.push(Reading {
-                received_at: Some(begin.plus(Duration::from_micros(received))),
-                number: Some(SeqNo { epoch: 1 + module, seq: second + 1 }),
-                ..Reading::new(
-                    format!("module-{module}").parse().unwrap(),
-                    Sample::new(Quantity::Temperature, value),
-                    begin.plus(Duration::from_micros(taken)),
-                )
-            });
+            let reading = Reading::new(
+                format!("module-{module}").parse().unwrap(),
+                Sample::new(Quantity::Temperature, value),
+                begin.plus(Duration::from_micros(taken)),
+            );
+            batch.push(
+                reading
+                    .with_received_at(begin.plus(Duration::from_micros(received)))
+                    .with_number(SeqNo { epoch: 1 + module, seq: second + 1 }),
+            );
             if received >= commit_at {
                 let at = begin.plus(Duration::from_micros(received));
                 let now = Now { wall: at, steady: Steady(at) };

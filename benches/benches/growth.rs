@@ -191,7 +191,8 @@ async fn removal(path: &Path) {
         let mut times = Vec::new();
         for k in 0..1500 {
             let began = Instant::now();
-            let other = Reading { module_id: ModuleId::new("other").unwrap(), ..reading(0, k) };
+            let mut other = reading(0, k);
+            other.module_id = ModuleId::new("other").unwrap();
             removing.record(vec![other], 10, now(k)).await.unwrap();
             times.push(began.elapsed());
         }

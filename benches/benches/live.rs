@@ -138,7 +138,7 @@ async fn watch(client: HubClient, cameras: Vec<ModuleId>, end: Instant) -> Resul
                 ages.push(clock.now().since(frame.captured_at).as_secs_f64());
                 live.acknowledge(&frame.module_id, frame.seq).await?;
             }
-            Some(Live::Message(_)) => {}
+            Some(_) => {}
             None => break,
         }
     }

@@ -50,15 +50,14 @@ fn reading(random: &mut Random, interval: u64, module: u64, n: u64) -> Reading {
     let received = taken + 1_000 + random.below(4_000);
     let wave = 21.0 + 3.0 * ((n * interval) as f64 / 13_750.0 + module as f64).sin();
     let value = ((wave + random.below(40) as f64 / 100.0) * 100.0).round() / 100.0;
-    Reading {
-        received_at: Some(begin().plus(Duration::from_micros(received))),
-        number: Some(SeqNo { epoch: 1 + module, seq: n + 1 }),
-        ..Reading::new(
-            format!("module-{module}").parse().unwrap(),
-            Sample::new(Quantity::Temperature, value),
-            begin().plus(Duration::from_micros(taken)),
-        )
-    }
+    let reading = Reading::new(
+        format!("module-{module}").parse().unwrap(),
+        Sample::new(Quantity::Temperature, value),
+        begin().plus(Duration::from_micros(taken)),
+    );
+    reading
+        .with_received_at(begin().plus(Duration::from_micros(received)))
+        .with_number(SeqNo { epoch: 1 + module, seq: n + 1 })
 }
 
 fn now(secs: u64) -> Now {

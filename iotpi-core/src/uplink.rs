@@ -176,7 +176,7 @@ impl UplinkError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Problem(problem) => Duration::try_from_secs_f64(problem.retry_after_secs?).ok(),
+            Self::Problem(problem) => problem.retry_after(),
             _ => None,
         }
     }

@@ -151,7 +151,7 @@ mod tests {
     fn received(at: Timestamp, source: TimeSource) -> Reading {
         let sample = Sample::new(Quantity::Temperature, 21.5);
         let reading = Reading::new(ModuleId::new("attic").unwrap(), sample, at);
-        Reading { received_at: Some(at), time_source: source, ..reading }
+        reading.with_received_at(at).with_time_source(source)
     }
 
     fn marked(watch: &WrongClock, at: Timestamp, now: Timestamp) -> bool {

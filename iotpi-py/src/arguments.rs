@@ -28,13 +28,12 @@ pub fn filter(
     since: Option<f64>,
     until: Option<f64>,
 ) -> Result<ReadingFilter, Failure> {
-    Ok(ReadingFilter {
-        module_id: module.map(id).transpose()?,
-        channel: channel.map(id).transpose()?,
-        since: since.map(moment).transpose()?,
-        until: until.map(moment).transpose()?,
-        ..ReadingFilter::default()
-    })
+    let mut filter = ReadingFilter::default();
+    filter.module_id = module.map(id).transpose()?;
+    filter.channel = channel.map(id).transpose()?;
+    filter.since = since.map(moment).transpose()?;
+    filter.until = until.map(moment).transpose()?;
+    Ok(filter)
 }
 
 pub fn moment(secs: f64) -> Result<Timestamp, Failure> {

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use iotpi_core::{
-    ActionName, Clock, HubClient, ModuleId, NewCommand, ReadingFilter, SensorType, SystemClock, Unit,
+    ActionName, Clock, HubClient, ModuleId, NewCommand, SensorType, SystemClock, Unit,
     model::{command::CommandId, event::Subscription, reading::NewReading},
 };
 use pyo3::{
@@ -117,7 +117,8 @@ impl Hub {
         limit: Option<u64>,
         ascending: bool,
     ) -> PyResult<Pages> {
-        let filter = ReadingFilter { ascending, ..filter(module, channel, since, until)? };
+        let mut filter = filter(module, channel, since, until)?;
+        filter.ascending = ascending;
         Ok(Pages::new(self.client()?, Query::Readings(id(sensor)?), filter, limit)?)
     }
 
@@ -150,16 +151,13 @@ impl Hub {
         age: Option<f64>,
     ) -> PyResult<Pending> {
         let sensor: SensorType = id(sensor)?;
-        let reading = NewReading {
-            channel: channel.map(id).transpose()?,
-            unit: unit.map(Unit::parse).transpose().map_err(invalid)?,
-            timestamp: timestamp.map(moment).transpose()?,
-            reason,
-            epoch,
-            seq,
-            age: finite(age)?,
-            ..NewReading::new(id(module)?, finite(value)?)
-        };
+        let mut reading = NewReading::new(id(module)?, finite(value)?);
+        reading.channel = channel.map(id).transpose()?;
+        reading.unit = unit.map(Unit::parse).transpose().map_err(invalid)?;
+        reading.timestamp = timestamp.map(moment).transpose()?;
+        (reading.epoch, reading.seq) = (epoch, seq);
+        reading.age = finite(age)?;
+        reading.reason = reason;
         self.ask(async move |hub| Ok(hub.record_new(&sensor, &[reading]).await?))
     }
 
@@ -249,7 +247,8 @@ impl Hub {
     ) -> PyResult<Pending> {
         let module: ModuleId = id(module)?;
         let params: Map<String, Value> = serde_json::from_str(params).map_err(invalid)?;
-        let mut command = NewCommand::new(id::<ActionName>(action)?, params);
+        let mut command = NewCommand::new(id::<ActionName>(action)?);
+        command.params = params;
         command.expires_in = finite(expires_in)?;
         self.ask(async move |hub| {
             Ok(match key {

@@ -61,6 +61,7 @@ struct LastPublished {
 
 /// The state of an upload, as far as the camera's end knows it.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct PublisherState {
     /// Whether a hub accepts the frames.
     pub online: bool,

@@ -23,6 +23,7 @@ use crate::{
 /// An item of the live connection.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(clippy::large_enum_variant)] // Taken apart at once, never kept.
+#[non_exhaustive]
 pub enum Live {
     /// A text message.
     Message(LiveMessage),

@@ -55,7 +55,7 @@ use crate::{
         protocol::ProtocolVersion,
         reading::{Bucket, Reading},
     },
-    time::Timestamp,
+    time::{Timestamp, duration},
     uplink::UplinkError,
 };
 
@@ -82,8 +82,9 @@ pub struct HubClient {
     http: Http,
 }
 
-/// A query for readings of one type.
+/// A query for readings of one type. Every field is a condition; the default filter has none.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct ReadingFilter {
     /// Only readings of this module.
     pub module_id: Option<ModuleId>,
@@ -116,6 +117,20 @@ impl ReadingFilter {
     #[must_use]
     pub fn of(module_id: ModuleId) -> Self {
         Self { module_id: Some(module_id), ..Self::default() }
+    }
+
+    /// Selects the readings of one channel; the empty text is the default channel.
+    ///
+    /// ```
+    /// use iotpi_core::ReadingFilter;
+    ///
+    /// let supply = ReadingFilter::of("boiler".parse()?).channel("supply".parse()?);
+    /// # Ok::<(), iotpi_core::model::id::InvalidId>(())
+    /// ```
+    #[must_use]
+    pub fn channel(mut self, channel: ChannelFilter) -> Self {
+        self.channel = Some(channel);
+        self
     }
 
     /// Sets the earliest time, inclusive.
@@ -200,6 +215,14 @@ pub struct HubHealth {
     pub protocol: ProtocolVersion,
     /// The seconds since it started.
     pub uptime_secs: f64,
+}
+
+impl HubHealth {
+    /// The time since it started.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        duration(self.uptime_secs)
+    }
 }
 
 impl HubClient {
@@ -462,9 +485,9 @@ impl HubClient {
     /// ```no_run
     /// # async fn example(hub: iotpi_core::HubClient) -> Result<(), iotpi_core::AnyError> {
     /// use iotpi_core::NewCommand;
-    /// use serde_json::{Map, json};
+    /// use serde_json::json;
     ///
-    /// let on = NewCommand::new("switch".parse()?, Map::from_iter([("on".to_owned(), json!(true))]));
+    /// let on = NewCommand::new("switch".parse()?).with_params(json!({"on": true}))?;
     /// let command = hub.control(&"hall-lamp".parse()?, &on).wait().await?;
     /// println!("{}: {:?}", command.state.as_str(), command.result);
     /// # Ok(()) }

@@ -1,10 +1,12 @@
 //! Cameras: the hub's answer to a frame, and a camera's state as the hub reports it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{id::ModuleId, word::words},
-    time::Timestamp,
+    time::{Timestamp, duration},
 };
 
 /// The hub's answer to a frame.
@@ -116,6 +118,18 @@ impl Latency {
     pub fn new(p50: f64, p99: f64) -> Self {
         Self { p50, p99 }
     }
+
+    /// The median.
+    #[must_use]
+    pub fn median(&self) -> Duration {
+        duration(self.p50)
+    }
+
+    /// The 99th percentile.
+    #[must_use]
+    pub fn percentile_99(&self) -> Duration {
+        duration(self.p99)
+    }
 }
 
 /// A camera with its current viewers.
@@ -137,6 +151,12 @@ impl WatchedCamera {
     #[must_use]
     pub fn new(camera: CameraInfo, age: f64, watching: Vec<ViewerInfo>) -> Self {
         Self { camera, age, watching }
+    }
+
+    /// The time since the newest frame was captured.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        duration(self.age)
     }
 }
 

@@ -4,7 +4,7 @@ pub use super::command_id::{CommandId, LeaseId};
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, ser};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         id::{ActionName, ModuleId, UserName},
         word::words,
     },
-    time::Timestamp,
+    time::{Timestamp, duration},
 };
 
 /// The default lifetime of a command in seconds.
@@ -73,6 +73,18 @@ impl Action {
 }
 
 /// The body of `POST /api/modules/{id}/control`.
+///
+/// ```
+/// use std::time::Duration;
+/// use iotpi_core::NewCommand;
+/// use serde_json::json;
+///
+/// let stop = NewCommand::new("stop".parse()?);
+/// let dim = NewCommand::new("dim".parse()?)
+///     .with_params(json!({"brightness": 40}))?
+///     .with_lifetime(Duration::from_secs(10));
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -91,10 +103,38 @@ pub struct NewCommand {
 }
 
 impl NewCommand {
-    /// A command with the default lifetime.
+    /// A command without parameters, with the default lifetime.
     #[must_use]
-    pub fn new(action: ActionName, params: Map<String, Value>) -> Self {
-        Self { action, params, expires_in: None }
+    pub fn new(action: ActionName) -> Self {
+        Self { action, params: Map::new(), expires_in: None }
+    }
+
+    /// Sets the parameters: a JSON object, a map, or a record with the parameters as its fields.
+    ///
+    /// ```
+    /// use iotpi_core::NewCommand;
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Heat {
+    ///     watts: u32,
+    /// }
+    ///
+    /// let heat = NewCommand::new("heat".parse()?).with_params(Heat { watts: 500 })?;
+    /// assert_eq!(heat.params["watts"], 500);
+    /// assert!(NewCommand::new("heat".parse()?).with_params(500).is_err());
+    /// # Ok::<(), iotpi_core::AnyError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`serde_json::Error`] if the value cannot be serialized, or not to a JSON object.
+    pub fn with_params(mut self, params: impl Serialize) -> Result<Self, serde_json::Error> {
+        self.params = match serde_json::to_value(params)? {
+            Value::Object(params) => params,
+            other => {
+                return Err(ser::Error::custom(format!("the parameters are a JSON object, not {other}")));
+            }
+        };
+        Ok(self)
     }
 
     /// Sets the lifetime, 1 s to 1 day.
@@ -102,6 +142,12 @@ impl NewCommand {
     pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
         self.expires_in = Some(lifetime.as_secs_f64());
         self
+    }
+
+    /// The lifetime; [`DEFAULT_EXPIRES_IN_SECS`] by default.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        duration(self.expires_in.unwrap_or(DEFAULT_EXPIRES_IN_SECS))
     }
 }
 
@@ -157,7 +203,7 @@ impl Command {
         issued_by: UserName,
         created_at: Timestamp,
     ) -> Self {
-        let lifetime = new.expires_in.unwrap_or(DEFAULT_EXPIRES_IN_SECS);
+        let expires_at = created_at.plus(new.lifetime());
         Self {
             id,
             module_id,
@@ -166,7 +212,7 @@ impl Command {
             state: CommandState::Queued,
             issued_by,
             created_at,
-            expires_at: created_at.plus(Duration::try_from_secs_f64(lifetime).unwrap_or_default()),
+            expires_at,
             leased_at: None,
             started_at: None,
             finished_at: None,
@@ -215,6 +261,18 @@ impl LeasedCommand {
             expires_in: expires_in.as_secs_f64(),
             hazardous: false,
         }
+    }
+
+    /// The duration of the lease, from its delivery.
+    #[must_use]
+    pub fn lease_duration(&self) -> Duration {
+        duration(self.lease_secs)
+    }
+
+    /// The rest of the command's lifetime, from its delivery.
+    #[must_use]
+    pub fn remaining_lifetime(&self) -> Duration {
+        duration(self.expires_in)
     }
 }
 
@@ -296,6 +354,7 @@ impl CommandReport {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = CommandReport))]
 #[serde(tag = "outcome", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum CommandReportRecord {
     /// About to start. The module reports it before a hazardous action and starts only after the hub's
     /// confirmation.
@@ -465,6 +524,12 @@ impl StatusReceipt {
     #[must_use]
     pub fn new(received_at: Timestamp) -> Self {
         Self { received_at, command: None, registered: true, alive_secs: None }
+    }
+
+    /// The time from the answer on for which the issuer of the watched command still counts as present.
+    #[must_use]
+    pub fn issuer_presence(&self) -> Option<Duration> {
+        self.alive_secs.map(duration)
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Deliberately absent: status codes. Only the hub's HTTP transport maps kinds to status codes.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::word::words;
@@ -108,6 +110,12 @@ impl Problem {
             retry_after_secs: None,
             request_id: None,
         }
+    }
+
+    /// The time after which a retry makes sense, if the hub knows it.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after_secs.and_then(|secs| Duration::try_from_secs_f64(secs).ok())
     }
 
     /// Whether the same request may succeed later without a change by the caller.

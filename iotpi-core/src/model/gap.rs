@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     model::{
         id::{Channel, ModuleId, SensorType},
+        reading::SeriesSpec,
         word::{known, words},
     },
     time::Timestamp,
@@ -32,6 +33,12 @@ words! {
 /// The body of `POST /api/modules/{id}/gaps`: sequence numbers of readings that will never arrive.
 ///
 /// A gap is identified by its epoch and first number, so a repeated report changes nothing.
+///
+/// ```
+/// use iotpi_core::model::gap::{GapReason, NewGap};
+///
+/// assert_eq!(NewGap::new(1, 7, 9, GapReason::Full).lost(), 3);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -80,6 +87,7 @@ impl NewGap {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct SeriesGap {
     /// The `{type}` of the series.
     #[serde(rename = "type")]
@@ -95,9 +103,19 @@ pub struct SeriesGap {
     pub until: Timestamp,
 }
 
+impl SeriesGap {
+    /// The loss of `lost` readings of a series, measured from `since` to `until`, both included.
+    #[must_use]
+    pub fn new(series: impl Into<SeriesSpec>, lost: u64, since: Timestamp, until: Timestamp) -> Self {
+        let SeriesSpec { quantity, channel } = series.into();
+        Self { kind: quantity.name(), channel, lost, since, until }
+    }
+}
+
 /// Lost readings as the hub lists them: one entry for each series in a gap.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Gap {
     /// The module that lost the readings.
     pub module_id: ModuleId,
@@ -118,6 +136,29 @@ pub struct Gap {
     pub reason: GapReason,
     /// The time of the report.
     pub recorded_at: Timestamp,
+}
+
+impl Gap {
+    /// The loss of `lost` readings of an unknown series of a module, from `since` to `until`, both included,
+    /// reported at `recorded_at`.
+    #[must_use]
+    pub fn new(
+        module_id: ModuleId,
+        since: Timestamp,
+        until: Timestamp,
+        lost: u64,
+        reason: GapReason,
+        recorded_at: Timestamp,
+    ) -> Self {
+        Self { module_id, kind: None, channel: None, since, until, lost, reason, recorded_at }
+    }
+
+    /// Sets the series.
+    #[must_use]
+    pub fn with_series(mut self, kind: SensorType, channel: Option<Channel>) -> Self {
+        (self.kind, self.channel) = (Some(kind), channel);
+        self
+    }
 }
 
 /// The delivery account of a module's numbered readings.
@@ -169,6 +210,7 @@ impl DeliveryAccount {
 /// The delivery account of one series.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct SeriesDelivery {
     /// The `{type}` of the series.
     #[serde(rename = "type")]
@@ -183,6 +225,14 @@ pub struct SeriesDelivery {
     pub received: u64,
     /// The number that the module reported as lost.
     pub lost: u64,
+}
+
+impl SeriesDelivery {
+    /// The account of a series of which `received` readings arrived and `lost` were lost.
+    #[must_use]
+    pub fn new(kind: SensorType, channel: Option<Channel>, received: u64, lost: u64) -> Self {
+        Self { kind, channel, expected: received.saturating_add(lost), received, lost }
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
         unit::Unit,
         word::words,
     },
-    time::Timestamp,
+    time::{Timestamp, duration},
 };
 
 /// The maximum number of measures, and of actions, in a manifest.
@@ -148,9 +148,18 @@ impl Manifest {
 }
 
 /// A quantity that a module measures.
+///
+/// ```
+/// use std::time::Duration;
+/// use iotpi_core::{Quantity, model::manifest::Measure};
+///
+/// let pressure = Measure::new(Quantity::Pressure, Some(Duration::from_secs(10)));
+/// assert_eq!((pressure.unit.as_str(), pressure.every_secs), ("pascal", Some(10.0)));
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Measure {
     /// The `{type}` of its series.
     #[serde(rename = "type")]
@@ -174,6 +183,12 @@ impl Measure {
         let SeriesSpec { quantity, channel } = series.into();
         let every_secs = every.map(|d| d.as_secs_f64());
         Self { kind: quantity.name(), channel, unit: quantity.unit(), every_secs }
+    }
+
+    /// The interval between measurements, if it is regular.
+    #[must_use]
+    pub fn interval(&self) -> Option<Duration> {
+        self.every_secs.map(duration)
     }
 }
 

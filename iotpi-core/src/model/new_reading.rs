@@ -11,17 +11,29 @@ use crate::{
         unit::Unit,
         word::known_or_null,
     },
-    time::Timestamp,
+    time::{Timestamp, duration},
 };
 
 /// A reading as a client sends it. Fields that a hub can fill in are optional.
 ///
 /// This is the body of `POST /api/sensors/{type}`; the four fields of the documentation's `requests.post` are
 /// enough.
+///
+/// ```
+/// use std::time::Duration;
+/// use iotpi_core::{Unit, model::reading::NewReading};
+///
+/// let soil = NewReading::new("garden".parse()?, Some(41.0))
+///     .with_type("soil".parse()?)
+///     .with_unit(Unit::PERCENT)
+///     .with_age(Duration::from_secs(2));
+/// # Ok::<(), iotpi_core::model::id::InvalidId>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 // `Wire` refuses unknown fields; this attribute adds it to the schema.
 #[serde(try_from = "Wire", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct NewReading {
     /// The module that measured it.
     pub module_id: ModuleId,
@@ -246,6 +258,13 @@ impl NewReading {
         self
     }
 
+    /// Sets the channel.
+    #[must_use]
+    pub fn with_channel(mut self, channel: Channel) -> Self {
+        self.channel = Some(channel);
+        self
+    }
+
     /// Sets the unit of the value.
     #[must_use]
     pub fn with_unit(mut self, unit: Unit) -> Self {
@@ -265,6 +284,12 @@ impl NewReading {
     pub fn with_age(mut self, age: Duration) -> Self {
         self.age = Some(age.as_secs_f64());
         self
+    }
+
+    /// The time since the measurement, if it was set instead of a timestamp.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        self.age.map(duration)
     }
 
     /// Sets the reason of a failed measurement.
@@ -287,13 +312,11 @@ impl NewReading {
     /// # Errors
     /// [`IncompatibleUnit`] if the unit measures something else.
     pub fn received(self, quantity: Quantity, now: Timestamp) -> Result<Reading, IncompatibleUnit> {
+        let age = self.age();
         let outcome = outcome(&quantity, self.value, self.unit.as_ref(), self.reason)?;
-        let (taken_at, time_source) = match (self.timestamp, self.age) {
+        let (taken_at, time_source) = match (self.timestamp, age) {
             (Some(timestamp), _) => (timestamp, self.time_source.unwrap_or_default()),
-            (None, Some(age)) => {
-                let age = Duration::try_from_secs_f64(age).unwrap_or_default();
-                (now.minus(age), TimeSource::Estimated)
-            }
+            (None, Some(age)) => (now.minus(age), TimeSource::Estimated),
             (None, None) => (now, TimeSource::Hub),
         };
         Ok(Reading {
@@ -334,6 +357,7 @@ impl From<Reading> for NewReading {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
+#[non_exhaustive]
 pub enum NewReadings {
     /// A single reading.
     One(NewReading),

@@ -153,7 +153,16 @@ impl Outcome {
 }
 
 /// One series of a module: a quantity, and a channel if the module has several sensors of that quantity.
+///
+/// ```
+/// use iotpi_core::{Quantity, model::reading::SeriesSpec};
+///
+/// let supply = SeriesSpec::new(Quantity::Temperature).with_channel("supply".parse()?);
+/// assert_eq!(SeriesSpec::from(Quantity::Motion).channel, None);
+/// # Ok::<(), iotpi_core::model::id::InvalidId>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct SeriesSpec {
     /// The measured quantity.
     pub quantity: Quantity,
@@ -189,7 +198,18 @@ impl From<&Quantity> for SeriesSpec {
 }
 
 /// One measurement as a sensor returns it. The runner adds the module and the time.
+///
+/// ```
+/// use iotpi_core::{Outcome, Quantity, Sample};
+///
+/// let sample = Sample::new(Quantity::Temperature, 21.5).with_channel("supply".parse()?);
+/// let failed = Sample::no_data(Quantity::Temperature, "no answer on the bus");
+/// assert_eq!(sample.outcome, Outcome::Value(21.5));
+/// assert_eq!(failed.outcome.reason(), Some("no answer on the bus"));
+/// # Ok::<(), iotpi_core::model::id::InvalidId>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Sample {
     /// The measured quantity.
     pub quantity: Quantity,
@@ -241,6 +261,7 @@ impl Sample {
 /// ```
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "ReadingRecord")]
+#[non_exhaustive]
 pub struct Reading {
     /// The module that measured it.
     pub module_id: ModuleId,
@@ -277,6 +298,20 @@ impl Reading {
         }
     }
 
+    /// Sets the outcome.
+    #[must_use]
+    pub fn with_outcome(mut self, outcome: Outcome) -> Self {
+        self.outcome = outcome;
+        self
+    }
+
+    /// Sets the time of the measurement.
+    #[must_use]
+    pub fn with_taken_at(mut self, taken_at: Timestamp) -> Self {
+        self.taken_at = taken_at;
+        self
+    }
+
     /// Sets the time of arrival at the hub.
     #[must_use]
     pub fn with_received_at(mut self, received_at: Timestamp) -> Self {
@@ -304,6 +339,12 @@ pub const MAX_SEQ: u64 = (1 << 53) - 1;
 
 /// The number that a module assigns to a reading before it first sends it. A hub stores a reading once,
 /// however often it is sent.
+///
+/// ```
+/// use iotpi_core::model::reading::SeqNo;
+///
+/// assert!(SeqNo { epoch: 7, seq: 1 } < SeqNo { epoch: 7, seq: 2 });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeqNo {
     /// The epoch, 1 to [`MAX_SEQ`]: drawn at random when a module begins a new numbering (a new outbox).
@@ -457,6 +498,7 @@ pub(crate) fn outcome(
 /// Readings of one series, aggregated over one UTC-aligned interval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Bucket {
     /// The module that measured them.
     pub module_id: ModuleId,
@@ -485,6 +527,26 @@ pub struct Bucket {
     pub count: Option<u64>,
     /// The number of failed measurements.
     pub missing: u64,
+}
+
+impl Bucket {
+    /// The aggregate of no readings of this series in the interval that begins at `start`.
+    #[must_use]
+    pub fn new(module_id: ModuleId, series: impl Into<SeriesSpec>, start: Timestamp) -> Self {
+        let SeriesSpec { quantity, channel } = series.into();
+        Self {
+            module_id,
+            kind: quantity.name(),
+            channel,
+            unit: quantity.unit(),
+            start,
+            avg: None,
+            min: None,
+            max: None,
+            count: None,
+            missing: 0,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -39,9 +39,18 @@ words! {
 
 /// A trigger of an on-event recording: a reading (`type`, with `above`, `below` or both) or a command that
 /// succeeded (`action`).
+///
+/// ```
+/// use iotpi_core::model::recording::RecordingTrigger;
+///
+/// let motion = RecordingTrigger::on_reading("door".parse()?, "motion".parse()?).above(0.5);
+/// let bell = RecordingTrigger::on_action("doorbell".parse()?, "ring".parse()?);
+/// # Ok::<(), iotpi_core::model::id::InvalidId>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct RecordingTrigger {
     /// The module of the reading or command.
     pub module_id: ModuleId,
@@ -68,6 +77,46 @@ pub struct RecordingTrigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub action: Option<ActionName>,
+}
+
+impl RecordingTrigger {
+    fn of(module_id: ModuleId) -> Self {
+        Self { module_id, kind: None, channel: None, above: None, below: None, action: None }
+    }
+
+    /// Triggers on readings of this type, on all channels. [`above`](Self::above), [`below`](Self::below) or
+    /// both must follow.
+    #[must_use]
+    pub fn on_reading(module_id: ModuleId, kind: SensorType) -> Self {
+        Self { kind: Some(kind), ..Self::of(module_id) }
+    }
+
+    /// Triggers when a command of this action has succeeded.
+    #[must_use]
+    pub fn on_action(module_id: ModuleId, action: ActionName) -> Self {
+        Self { action: Some(action), ..Self::of(module_id) }
+    }
+
+    /// For readings: triggers on this channel only.
+    #[must_use]
+    pub fn with_channel(mut self, channel: ChannelFilter) -> Self {
+        self.channel = Some(channel);
+        self
+    }
+
+    /// For readings: triggers on values above this one, in the series' unit.
+    #[must_use]
+    pub fn above(mut self, value: f64) -> Self {
+        self.above = Some(value);
+        self
+    }
+
+    /// For readings: triggers on values below this one, in the series' unit.
+    #[must_use]
+    pub fn below(mut self, value: f64) -> Self {
+        self.below = Some(value);
+        self
+    }
 }
 
 /// The recording settings of a camera. All fields but `mode` are optional.
@@ -132,6 +181,13 @@ impl RecordingSettings {
     #[must_use]
     pub fn new(mode: RecordingMode) -> Self {
         Self { mode, ..Self::default() }
+    }
+
+    /// Sets the triggers of `on_event`, up to [`MAX_RECORDING_TRIGGERS`].
+    #[must_use]
+    pub fn with_triggers(mut self, triggers: Vec<RecordingTrigger>) -> Self {
+        self.triggers = triggers;
+        self
     }
 
     /// Parses settings as a hub stored them. It ignores unknown fields, which a newer hub may have written.
@@ -322,5 +378,8 @@ mod tests {
 
         assert_eq!((triggers[0].above, triggers[0].action.is_none()), (Some(0.5), true));
         assert_eq!(serde_json::to_string(&triggers).unwrap(), text);
+        let motion = RecordingTrigger::on_reading("door".parse().unwrap(), "motion".parse().unwrap());
+        let on = RecordingTrigger::on_action("led".parse().unwrap(), "on".parse().unwrap());
+        assert_eq!(triggers, [motion.above(0.5), on]);
     }
 }

@@ -100,7 +100,7 @@ async fn renew(up: Arc<dyn Uplink>, command: CommandId, limit: Duration, until: 
         let asked_at = Instant::now();
         let question = StatusReport { watch: Some(command.clone()), ..StatusReport::default() };
         let alive = match tokio::time::timeout(seldom, up.report(question)).await {
-            Ok(Ok(receipt)) => receipt.alive_secs.and_then(|secs| Duration::try_from_secs_f64(secs).ok()),
+            Ok(Ok(receipt)) => receipt.issuer_presence(),
             // An unreachable hub and a refusal have the same effect: the lease is not extended.
             Ok(Err(_)) | Err(_) => None,
         };

@@ -10,7 +10,15 @@ pub const DEFAULT_OUTBOX_CAPACITY: usize = 10_000;
 
 /// The limits of an outbox on disk. When one is reached, the oldest segment is deleted (a sixteenth of the
 /// limits, at most a megabyte), and its readings are reported to the hub as a gap.
+///
+/// ```
+/// use std::time::Duration;
+/// use iotpi_core::outbox::OutboxLimits;
+///
+/// let limits = OutboxLimits::default().with_readings(100_000).with_age(Duration::from_secs(86_400));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OutboxLimits {
     /// The maximum size of its segments on disk in bytes, at least 64 KiB. Default 64 MiB: some 1.8 million
     /// readings.
@@ -30,6 +38,27 @@ impl Default for OutboxLimits {
 }
 
 impl OutboxLimits {
+    /// Sets the maximum size on disk in bytes, at least 64 KiB.
+    #[must_use]
+    pub fn with_bytes(mut self, bytes: u64) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// Sets the maximum age of a reading, at least a second.
+    #[must_use]
+    pub fn with_age(mut self, age: Duration) -> Self {
+        self.age = age;
+        self
+    }
+
+    /// Sets the maximum number of readings, at least 16.
+    #[must_use]
+    pub fn with_readings(mut self, readings: u64) -> Self {
+        self.readings = readings;
+        self
+    }
+
     /// Raises every limit to its minimum.
     pub(super) fn checked(self) -> Self {
         Self {

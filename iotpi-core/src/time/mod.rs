@@ -15,6 +15,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use self::invalid_timestamp::InvalidTimestamp;
 
+/// A number of seconds from the wire as a duration; zero if it is negative or not a number, and the longest duration if
+/// it is too large.
+pub(crate) fn duration(secs: f64) -> Duration {
+    Duration::try_from_secs_f64(secs).unwrap_or(if secs > 0.0 { Duration::MAX } else { Duration::ZERO })
+}
+
 /// A point in time: microseconds since 1970-01-01 00:00 UTC.
 ///
 /// On the wire it is a number of Unix seconds with microsecond precision; RFC 3339 text is accepted, too. Only times from
@@ -335,6 +341,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_number_of_seconds_beyond_the_range_of_durations_is_the_nearest_one() {
+        let durations = [1.5, 1e300, -1.0, f64::NAN].map(duration);
+
+        assert_eq!(durations, [Duration::from_millis(1500), Duration::MAX, Duration::ZERO, Duration::ZERO]);
+    }
 
     proptest! {
         #[test]

@@ -174,7 +174,7 @@ async fn a_wait_for_a_command_survives_a_busy_hub() {
     let busy = answer("503 Service Unavailable", busy);
     let (url, mut requests) =
         server(vec![command("queued"), command("leased"), busy, command("succeeded")]).await;
-    let set = NewCommand::new("set".parse().unwrap(), serde_json::Map::new());
+    let set = NewCommand::new("set".parse().unwrap());
     let hub = HubClient::new(&url).unwrap();
 
     let ended = bounded("the outcome", hub.control(&"led".parse().unwrap(), &set).once("key-1").wait()).await;

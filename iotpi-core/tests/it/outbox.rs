@@ -249,7 +249,7 @@ async fn every_reading_lost_in_a_long_outage_is_in_the_gap() {
     let folder = TempDir::new().unwrap();
     let hub = hub();
     hub.set_away(true);
-    let limits = OutboxLimits { readings: 1600, ..OutboxLimits::default() };
+    let limits = OutboxLimits::default().with_readings(1600);
 
     let running = RunningModule::start(on_disk(hub.clone(), folder.path()).with_outbox_limits(limits));
     for n in 0..500 {

@@ -19,7 +19,9 @@ pub(super) fn distinguish(found: Vec<(Quantity, String)>) -> Vec<SeriesSpec> {
             let is_new = |name: &String| used.insert((quantity.name_str().to_owned(), name.clone()));
             let name = if is_single { None } else { candidates(channel_name(&text)).find(is_new) };
             let channel = name.and_then(|name| Channel::new(name).ok());
-            SeriesSpec { quantity, channel }
+            let mut series = SeriesSpec::new(quantity);
+            series.channel = channel;
+            series
         })
         .collect()
 }

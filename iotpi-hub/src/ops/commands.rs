@@ -460,7 +460,7 @@ mod tests {
         let order = CommandSubmission {
             id: id.into(),
             module_id,
-            command: NewCommand::new(ActionName::new("set").unwrap(), Map::new()),
+            command: NewCommand::new(ActionName::new("set").unwrap()),
             time_to_live: DAY,
             issued_by: UserName::new("anna").unwrap(),
             issuer: None,

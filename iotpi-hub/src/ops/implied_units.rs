@@ -96,8 +96,9 @@ mod tests {
     use super::*;
 
     fn new(value: f64, unit: Option<&str>) -> NewReading {
-        let unit = unit.map(|unit| Unit::parse(unit).unwrap());
-        NewReading { unit, ..NewReading::new(ModuleId::new("attic").unwrap(), Some(value)) }
+        let mut reading = NewReading::new(ModuleId::new("attic").unwrap(), Some(value));
+        reading.unit = unit.map(|unit| Unit::parse(unit).unwrap());
+        reading
     }
 
     #[test]

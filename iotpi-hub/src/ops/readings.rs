@@ -107,9 +107,9 @@ impl Hub {
         }
         // Events for repeated readings were published when they first arrived.
         let mut repeated_at = recorded.repeated.into_iter().peekable();
-        for (index, reading) in readings.into_iter().enumerate() {
+        for (index, mut reading) in readings.into_iter().enumerate() {
             if repeated_at.next_if_eq(&index).is_none() {
-                let reading = Reading { number: None, ..reading };
+                reading.number = None;
                 self.events().publish(Event::Reading { reading });
             }
         }

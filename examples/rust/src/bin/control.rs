@@ -1,13 +1,13 @@
 //! Sends a command to a module and waits for its outcome. Start `actuator` first.
 
 use iotpi_core::{AnyError, HubClient, NewCommand};
-use serde_json::{Map, json};
+use serde_json::json;
 
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {
     iotpi_core::log::init();
     let hub = HubClient::from_env()?;
-    let on = NewCommand::new("switch".parse()?, Map::from_iter([("on".to_owned(), json!(true))]));
+    let on = NewCommand::new("switch".parse()?).with_params(json!({"on": true}))?;
     let command = hub.control(&"hall-lamp".parse()?, &on).wait().await?;
 
     println!("{} {:?}", command.state.as_str(), command.result);

@@ -156,7 +156,7 @@ pub async fn buckets_are_correct_when_the_sampling_rate_changes(store: Arc<dyn S
     for (count, interval) in [(3_000, 1), (2_000, 60), (20, 3_600), (1_500, 1), (3_000, 60), (5_000, 1)] {
         for _ in 0..count {
             let taken_at = start().plus(Duration::from_secs(elapsed_secs));
-            readings.push(Reading { taken_at, ..reading(1, elapsed_secs as i64) });
+            readings.push(reading(1, elapsed_secs as i64).with_taken_at(taken_at));
             elapsed_secs += interval;
         }
     }
@@ -187,7 +187,7 @@ pub async fn buckets_are_unchanged_after_their_readings_expire(store: Arc<dyn St
 
         // An outbox delivers readings of that time late. They expire, too, and their rollups remain.
         let late: Vec<_> = (1_000..1_100)
-            .map(|n| Reading { taken_at: at(interval, n).unwrap(), ..reading(interval, n + 1) })
+            .map(|n| reading(interval, n + 1).with_taken_at(at(interval, n).unwrap()))
             .collect();
         record(&store, late.clone()).await;
         store.compact().await.unwrap();

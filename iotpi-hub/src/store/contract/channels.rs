@@ -23,8 +23,9 @@ fn channel(name: &str) -> Option<Channel> {
 
 /// A reading of a channel, or of the default one for an empty name.
 fn temperature(of: &str, on: &str, secs: i64, value: f64) -> Reading {
-    let sample = Sample { channel: channel(on), ..Sample::new(Quantity::Temperature, value) };
-    Reading { received_at: Some(after(0).wall), ..Reading::new(module(of), sample, at(secs)) }
+    let mut sample = Sample::new(Quantity::Temperature, value);
+    sample.channel = channel(on);
+    Reading::new(module(of), sample, at(secs)).with_received_at(after(0).wall)
 }
 
 fn key(of: &str, on: &str) -> SeriesKey {
@@ -68,8 +69,9 @@ pub async fn each_channel_of_a_type_is_a_series(store: Arc<dyn Store>) {
 pub async fn the_channels_of_a_custom_type_may_have_different_units(store: Arc<dyn Store>) {
     let soil = |on: &str, unit: &str| {
         let name = SensorType::new("soil").unwrap();
-        let quantity = Quantity::Custom { name, unit: Unit::parse(unit).unwrap() };
-        Reading { quantity, ..temperature("garden", on, 1, 5.0) }
+        let mut reading = temperature("garden", on, 1, 5.0);
+        reading.quantity = Quantity::Custom { name, unit: Unit::parse(unit).unwrap() };
+        reading
     };
     record(&store, &[soil("", "percent"), soil("north", "volt")]).await;
 
@@ -166,17 +168,13 @@ pub async fn buckets_are_filtered_by_channel_in_pages_of_every_size(store: Arc<d
 }
 
 pub async fn gaps_and_delivery_accounts_are_kept_for_each_channel(store: Arc<dyn Store>) {
-    let numbered = |on: &str, seq: u64| Reading {
-        number: Some(SeqNo { epoch: 7, seq }),
-        ..temperature("boiler", on, 1, 1.0)
-    };
+    let numbered =
+        |on: &str, seq: u64| temperature("boiler", on, 1, 1.0).with_number(SeqNo { epoch: 7, seq });
     record(&store, &[numbered("", 1), numbered("supply", 2), numbered("supply", 3)]).await;
-    let lost = |on: &str, lost: u64| SeriesGap {
-        kind: Quantity::Temperature.name(),
-        channel: channel(on),
-        lost,
-        since: at(4),
-        until: at(9),
+    let lost = |on: &str, lost: u64| {
+        let mut gap = SeriesGap::new(Quantity::Temperature, lost, at(4), at(9));
+        gap.channel = channel(on);
+        gap
     };
     let gap = NewGap::new(7, 4, 9, GapReason::Full).with_series(vec![lost("", 1), lost("supply", 3)]);
     store.record_gap(&module("boiler"), &gap, after(20)).await.unwrap();

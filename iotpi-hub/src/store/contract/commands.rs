@@ -20,11 +20,11 @@ pub(super) const MAX_WAITING: u64 = 100;
 
 /// A command with a lifetime of `secs` seconds.
 pub(super) fn new_command(of: &str, id: &str, secs: u64) -> CommandSubmission {
-    let params = json!({"on": true, "brightness": 40}).as_object().unwrap().clone();
+    let params = json!({"on": true, "brightness": 40});
     CommandSubmission {
         id: id.into(),
         module_id: module(of),
-        command: NewCommand::new(ActionName::new("set").unwrap(), params),
+        command: NewCommand::new(ActionName::new("set").unwrap()).with_params(params).unwrap(),
         time_to_live: Duration::from_secs(secs),
         issued_by: UserName::new("anna").unwrap(),
         issuer: None,

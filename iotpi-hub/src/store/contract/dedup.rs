@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use iotpi_core::{
-    Quantity, Reading, Sample, SensorType, Timestamp,
+    Quantity, Reading, Sample, SensorType, Timestamp, Unit,
     model::{
         gap::{Delivery, Gap, GapReason, NewGap, SeriesDelivery, SeriesGap},
         reading::SeqNo,
@@ -21,8 +21,8 @@ fn at(seq: u64) -> Timestamp {
 
 fn numbered(of: &str, epoch: u64, seq: u64) -> Reading {
     let value = f64::from(u32::try_from(seq).unwrap());
-    let number = Some(SeqNo { epoch, seq });
-    Reading { number, ..Reading::new(module(of), Sample::new(Quantity::Temperature, value), at(seq)) }
+    let sample = Sample::new(Quantity::Temperature, value);
+    Reading::new(module(of), sample, at(seq)).with_number(SeqNo { epoch, seq })
 }
 
 async fn record(store: &Arc<dyn Store>, readings: &[Reading]) -> Recorded {
@@ -57,8 +57,7 @@ async fn total(store: &Arc<dyn Store>, of: &str) -> Option<(u64, u64, u64, u64)>
 
 /// A gap of which `lost` readings are known to be temperatures.
 fn gap(first_seq: u64, last_seq: u64, lost: u64) -> NewGap {
-    let kind = Quantity::Temperature.name();
-    let series = SeriesGap { kind, channel: None, lost, since: at(first_seq), until: at(last_seq) };
+    let series = SeriesGap::new(Quantity::Temperature, lost, at(first_seq), at(last_seq));
     NewGap::new(EPOCH, first_seq, last_seq, GapReason::Full).with_series(vec![series])
 }
 
@@ -82,7 +81,8 @@ pub async fn a_sequence_number_is_unique_only_within_its_module_and_epoch(store:
 }
 
 pub async fn readings_without_sequence_numbers_are_never_deduplicated(store: Arc<dyn Store>) {
-    let unnumbered = Reading { number: None, ..numbered("attic", EPOCH, 1) };
+    let mut unnumbered = numbered("attic", EPOCH, 1);
+    unnumbered.number = None;
 
     record(&store, &[unnumbered.clone(), unnumbered.clone()]).await;
     record(&store, &[unnumbered]).await;
@@ -124,7 +124,8 @@ pub async fn every_sequence_number_is_counted_as_received_lost_or_missing(store:
     let account = store.delivery(&module("attic")).await.unwrap();
     assert_eq!(account.total.unwrap().since, after(0).wall);
     let kind = Quantity::Temperature.name();
-    assert_eq!(account.series, [SeriesDelivery { kind, channel: None, expected: 6, received: 4, lost: 2 }]);
+    assert_eq!(account.series, [SeriesDelivery::new(kind, None, 4, 2)]);
+    assert_eq!(account.series[0].expected, 6);
     let attic = store.module(&module("attic")).await.unwrap().unwrap();
     assert_eq!(attic.delivery, account.total);
     assert_eq!(store.modules(&page(10)).await.unwrap().items, [attic]);
@@ -146,17 +147,8 @@ pub async fn a_gap_is_listed_once_for_each_series_and_once_for_unknown_series(st
     let gaps = store.gaps(&GapQuery::default(), &page(10)).await.unwrap().items;
 
     assert_eq!((first, repeated), (true, false), "whether the module is new");
-    let listed = |kind: Option<SensorType>, lost| Gap {
-        module_id: module("attic"),
-        kind,
-        channel: None,
-        since: at(3),
-        until: at(9),
-        lost,
-        reason: GapReason::Full,
-        recorded_at: after(21).wall,
-    };
-    assert_eq!(gaps, [listed(Some(Quantity::Temperature.name()), 5), listed(None, 2)]);
+    let listed = |lost| Gap::new(module("attic"), at(3), at(9), lost, GapReason::Full, after(21).wall);
+    assert_eq!(gaps, [listed(5).with_series(Quantity::Temperature.name(), None), listed(2)]);
 }
 
 pub async fn gaps_are_filtered_by_module_type_and_time(store: Arc<dyn Store>) {
@@ -181,12 +173,9 @@ pub async fn only_the_newest_gaps_of_a_module_are_stored(store: Arc<dyn Store>) 
     store.record_gap(&module("cellar"), &gap(1, 1, 1), after(0)).await.unwrap();
     let types: Vec<_> = (0..64).map(|i| SensorType::new(format!("t{i}")).unwrap()).collect();
     let with_all_types = |first: u64| {
-        let lost = |kind: &SensorType| SeriesGap {
-            kind: kind.clone(),
-            channel: None,
-            lost: 1,
-            since: at(first),
-            until: at(first),
+        let lost = |kind: &SensorType| {
+            let quantity = Quantity::new(kind.clone(), Unit::COUNT);
+            SeriesGap::new(quantity, 1, at(first), at(first))
         };
         NewGap::new(EPOCH, first, first + 63, GapReason::Full).with_series(types.iter().map(lost).collect())
     };

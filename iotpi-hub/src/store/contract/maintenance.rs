@@ -125,13 +125,7 @@ pub async fn rollups_remain_after_their_readings_and_expire_separately(store: Ar
 pub async fn gaps_expire_with_their_readings_and_their_numbers_stay_lost(store: Arc<dyn Store>) {
     let gap = |first_seq: u64, sensor: Option<Quantity>, until_secs: u64| {
         let until = start().plus(Duration::from_secs(until_secs));
-        let series = sensor.into_iter().map(|of| SeriesGap {
-            kind: of.name(),
-            channel: None,
-            lost: 10,
-            since: start(),
-            until,
-        });
+        let series = sensor.into_iter().map(|of| SeriesGap::new(of, 10, start(), until));
         let last_seq = first_seq + 9;
         NewGap::new(7, first_seq, last_seq, GapReason::Full).with_series(series.collect())
     };

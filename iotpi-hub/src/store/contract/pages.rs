@@ -14,8 +14,7 @@ fn at(secs: i64) -> Timestamp {
 /// A reading of module `n`; `value` identifies it.
 fn reading(n: i64, secs: i64, value: i64) -> Reading {
     let sample = Sample::new(Quantity::Temperature, value as f64);
-    let received_at = Some(after(0).wall);
-    Reading { received_at, ..Reading::new(module(&format!("m{n:03}")), sample, at(secs)) }
+    Reading::new(module(&format!("m{n:03}")), sample, at(secs)).with_received_at(after(0).wall)
 }
 
 /// A reading of each module for each second, ordered by time.

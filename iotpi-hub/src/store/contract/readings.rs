@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iotpi_core::{Outcome, Quantity, Reading, SensorType, Timestamp, Unit, model::reading::TimeSource};
+use iotpi_core::{Outcome, Quantity, Reading, Sample, SensorType, Timestamp, Unit};
 
 use super::{MAX_SERIES, after, all_pages, module, page, start};
 use crate::store::{PageRequest, ReadingQuery, Recorded, SeriesKey, Store, StoreError};
@@ -16,26 +16,19 @@ fn at(secs: i64) -> Timestamp {
 }
 
 fn temperature(of: &str, secs: i64, value: f64) -> Reading {
-    Reading {
-        module_id: module(of),
-        quantity: Quantity::Temperature,
-        channel: None,
-        outcome: Outcome::Value(value),
-        taken_at: at(secs),
-        received_at: Some(at(secs + 1)),
-        time_source: TimeSource::Module,
-        number: None,
-    }
+    Reading::new(module(of), Sample::new(Quantity::Temperature, value), at(secs))
+        .with_received_at(at(secs + 1))
 }
 
 /// A reading without a value.
 fn no_data(of: &str, secs: i64, reason: &str) -> Reading {
-    Reading { outcome: Outcome::no_data(reason), ..temperature(of, secs, 0.0) }
+    temperature(of, secs, 0.0).with_outcome(Outcome::no_data(reason))
 }
 
 fn custom(of: &str, name: &str, unit: &str, value: f64) -> Reading {
-    let quantity = Quantity::Custom { name: sensor(name), unit: Unit::parse(unit).unwrap() };
-    Reading { quantity, ..temperature(of, 0, value) }
+    let mut reading = temperature(of, 0, value);
+    reading.quantity = Quantity::Custom { name: sensor(name), unit: Unit::parse(unit).unwrap() };
+    reading
 }
 
 fn query(name: &str) -> ReadingQuery {
@@ -245,11 +238,11 @@ pub async fn the_newest_reading_of_each_series_is_chosen_by_taken_at(store: Arc<
     // The reading that arrived last is not the newest: an outbox may deliver late.
     let newest = [
         temperature("attic", 9, 1.0),
-        Reading { taken_at: at(9), ..custom("cellar", "soil", "bunches", 2.0) },
+        custom("cellar", "soil", "bunches", 2.0).with_taken_at(at(9)),
         no_data("cellar", 9, "unplugged"),
     ];
     record(&store, &newest).await;
-    let older = newest.clone().map(|reading| Reading { taken_at: at(3), ..reading });
+    let older = newest.clone().map(|reading| reading.with_taken_at(at(3)));
     record(&store, &older).await;
 
     let (found, pages) = all_pages(1, async |page| store.newest(None, None, &page).await.unwrap()).await;

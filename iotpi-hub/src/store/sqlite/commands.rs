@@ -461,7 +461,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Command> {
 
 /// Reads [`COLUMNS`], beginning at column `at`.
 fn read_from(row: &Row<'_>, at: usize) -> rusqlite::Result<Command> {
-    let new = NewCommand::new(parsed(row, at + 2)?, json(row, at + 3)?);
+    let mut new = NewCommand::new(parsed(row, at + 2)?);
+    new.params = json(row, at + 3)?;
     let issued_by = parsed(row, at + 5)?;
     let mut command =
         Command::new(parsed(row, at)?, parsed(row, at + 1)?, new, issued_by, moment(row, at + 6)?);

@@ -86,7 +86,7 @@ async fn the_client_sends_the_key() {
     let api = Api::start().await;
     api.lamp().await;
     let client = HubClient::new(&api.hub.url()).unwrap().with_token(&api.admin);
-    let on = NewCommand::new("set".parse().unwrap(), serde_json::Map::new());
+    let on = NewCommand::new("set".parse().unwrap());
 
     let first = client.control(&id("led"), &on).once("k").await.unwrap();
     let again = client.control(&id("led"), &on).once("k").await.unwrap();

@@ -79,7 +79,7 @@ fn blind() -> Actions<Blind> {
 }
 
 fn command(name: &str, params: Value) -> NewCommand {
-    NewCommand::new(name.parse().unwrap(), params.as_object().unwrap().clone())
+    NewCommand::new(name.parse().unwrap()).with_params(params).unwrap()
 }
 
 #[test]

@@ -112,10 +112,7 @@ async fn filled() -> (Arc<Api>, String, Command) {
     assert_eq!(api.post("/api/modules/led/gaps", gap).send().await.status, 204);
     api.call(Method::POST, "/api/camera/frame?module_id=led").jpeg(jpeg(8, 8, 9)).ok().await;
     let hub = client(&api.hub.url(), &api);
-    let command = hub
-        .control(&id("led"), &NewCommand::new("set".parse().unwrap(), serde_json::Map::new()))
-        .await
-        .unwrap();
+    let command = hub.control(&id("led"), &NewCommand::new("set".parse().unwrap())).await.unwrap();
     let module = hub.clone().with_token(token.clone());
     let leased = module.claim(&id("led"), std::time::Duration::ZERO, 1).await.unwrap().remove(0);
     let outcome = CommandOutcome::Failed { error: "stuck".to_owned() };
@@ -157,7 +154,7 @@ async fn unknown_fields_in_every_object_of_an_answer_change_nothing() {
     assert_eq!(later.record_new(&soil, &readings).await.unwrap().stored, 1);
     let frame = Frame::from_jpeg(jpeg(8, 8, 9).into(), NOW).unwrap();
     assert_eq!(later.publish(&led, &frame).await.unwrap().viewers, 1);
-    later.control(&led, &NewCommand::new("set".parse().unwrap(), serde_json::Map::new())).await.unwrap();
+    later.control(&led, &NewCommand::new("set".parse().unwrap())).await.unwrap();
     let module = later.clone().with_token(token);
     let leased = module.claim(&led, std::time::Duration::ZERO, 1).await.unwrap().remove(0);
     assert!(leased.hazardous);

@@ -25,17 +25,17 @@ async fn a_list_is_read_to_its_end_in_pages_of_any_size() {
     };
     hub.record(&(0..7).map(of).collect::<Vec<_>>()).await.unwrap();
     let sensor = Quantity::Temperature.name();
-    let pages_of = |limit| ReadingFilter { module_id: Some(id("attic")), limit, ..ReadingFilter::default() };
+    let attic = ReadingFilter::of(id("attic"));
     let in_order: Vec<_> = (0..7).map(f64::from).collect();
 
-    let all = hub.readings(&sensor, &pages_of(Some(3))).all().await.unwrap();
-    let streamed: Vec<_> = hub.readings(&sensor, &pages_of(None)).into_stream().try_collect().await.unwrap();
+    let all = hub.readings(&sensor, &attic.clone().limit(3)).all().await.unwrap();
+    let streamed: Vec<_> = hub.readings(&sensor, &attic).into_stream().try_collect().await.unwrap();
     let mut one_by_one = Vec::new();
-    let mut readings = hub.readings(&sensor, &pages_of(Some(1)));
+    let mut readings = hub.readings(&sensor, &attic.clone().limit(1));
     while let Some(reading) = readings.next().await.unwrap() {
         one_by_one.push(reading);
     }
-    let page = hub.readings(&sensor, &pages_of(Some(3))).await.unwrap();
+    let page = hub.readings(&sensor, &attic.clone().limit(3)).await.unwrap();
 
     assert_eq!(values(&all), in_order);
     assert_eq!(values(&streamed), in_order);
@@ -57,7 +57,7 @@ async fn a_recorder_delivers_numbered_readings_with_the_token_of_an_operator() {
     let undelivered = bounded("the delivery", recorder.close()).await;
 
     assert_eq!(undelivered, 0);
-    let filter = ReadingFilter { ascending: true, ..ReadingFilter::default() };
+    let filter = ReadingFilter::default().ascending();
     let readings = hub.readings(&Quantity::Motion.name(), &filter).all().await.unwrap();
     assert_eq!(values(&readings), [0.0, 1.0, 2.0]);
     let account = hub.delivery(&id("doorbell")).await.unwrap().total.unwrap();

@@ -90,8 +90,7 @@ impl CountingModule {
 /// How often each value was stored.
 async fn stored(hub: &TestHub) -> BTreeMap<u32, u32> {
     let client = HubClient::new(&hub.url()).unwrap().with_token(hub.token(Role::Viewer).await.unwrap());
-    let mut filter =
-        ReadingFilter { module_id: Some(id("attic")), limit: Some(1000), ..ReadingFilter::default() };
+    let mut filter = ReadingFilter::of(id("attic")).limit(1000);
     let mut times = BTreeMap::new();
     loop {
         let page = client.readings(&"temperature".parse().unwrap(), &filter).await.unwrap();
@@ -192,7 +191,7 @@ async fn readings_dropped_by_a_full_outbox_are_reported_as_a_gap() {
     let hub = TestHub::start().await.unwrap();
     let token = hub.module_token(&id("attic")).await.unwrap();
     let proxy = Proxy::to(hub.address()).await;
-    let limits = OutboxLimits { readings: 1600, ..OutboxLimits::default() };
+    let limits = OutboxLimits::default().with_readings(1600);
     let mut module = CountingModule::start(&proxy.url(), token, outbox.path(), limits, 0);
     module.count(10);
     until("the first readings are stored", async || stored(&hub).await.len() == 10).await;

@@ -63,8 +63,9 @@ async fn brightness(hub: &HubClient) -> f64 {
 
 /// Sends the command that sets a control; returns its outcome.
 async fn set(hub: &HubClient, control: &str, value: Value) -> iotpi_core::model::command::Command {
-    let params = json!({"control": control, "value": value}).as_object().unwrap().clone();
-    let command = hub.control(&camera(), &NewCommand::new("set".parse().unwrap(), params)).await.unwrap();
+    let params = json!({"control": control, "value": value});
+    let set = NewCommand::new("set".parse().unwrap()).with_params(params).unwrap();
+    let command = hub.control(&camera(), &set).await.unwrap();
     until("the end of the command", async || {
         let command = hub.command(&command.id).await.unwrap();
         command.state.is_final().then_some(command)

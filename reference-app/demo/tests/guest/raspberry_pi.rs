@@ -72,8 +72,8 @@ async fn until_health(hub: &HubClient, wanted: Health) {
 }
 
 async fn switch(hub: &HubClient, on: bool) {
-    let params = json!({"on": on}).as_object().unwrap().clone();
-    let command = hub.control(&lamp(), &NewCommand::new("set".parse().unwrap(), params)).await.unwrap();
+    let set = NewCommand::new("set".parse().unwrap()).with_params(json!({"on": on})).unwrap();
+    let command = hub.control(&lamp(), &set).await.unwrap();
     let command = until("the end of the command", async || {
         let command = hub.command(&command.id).await.unwrap();
         command.state.is_final().then_some(command)

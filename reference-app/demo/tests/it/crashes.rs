@@ -115,12 +115,7 @@ async fn a_killed_hub_is_restarted_with_every_reading_it_acknowledged() {
     let mut after = subscribe(&hub).await;
     receive_reading(&mut after, "temperature").await;
     receive_reading(&mut after, "system").await;
-    let filter = ReadingFilter {
-        module_id: Some(id("attic")),
-        limit: Some(1000),
-        ascending: true,
-        ..ReadingFilter::default()
-    };
+    let filter = ReadingFilter::of(id("attic")).limit(1000).ascending();
     let stored = hub.readings(&"humidity".parse().unwrap(), &filter).await.unwrap().items;
     let values = |readings: &[Reading]| readings.iter().map(|r| r.outcome.value()).collect::<Vec<_>>();
     assert_eq!(values(&stored), values(&sent));

@@ -129,8 +129,8 @@ async fn a_command_with_invalid_parameters_is_refused() {
     })
     .await;
 
-    let params = serde_json::from_str(r#"{"brightness": 400}"#).unwrap();
-    let refused = hub.control(&id("led"), &NewCommand::new("set".parse().unwrap(), params)).await;
+    let too_bright = NewCommand::new("set".parse().unwrap()).with_params(json!({"brightness": 400})).unwrap();
+    let refused = hub.control(&id("led"), &too_bright).await;
 
     assert!(
         matches!(&refused, Err(UplinkError::Problem(problem)) if problem.kind == ErrorKind::Unprocessable),

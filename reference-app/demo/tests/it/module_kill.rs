@@ -13,8 +13,7 @@ const ATTIC: &str =
     "id = \"attic\"\nheartbeat_secs = 1\n[[device]]\ndriver = \"ds18b20\"\nbus = \"sim\"\nevery_secs = 0.1\n";
 
 async fn readings(hub: &HubClient) -> Vec<Reading> {
-    let filter =
-        ReadingFilter { module_id: Some(id("attic")), limit: Some(1000), ..ReadingFilter::default() };
+    let filter = ReadingFilter::of(id("attic")).limit(1000);
     hub.readings(&"temperature".parse().unwrap(), &filter)
         .await
         .map_or_else(|_| Vec::new(), |page| page.items)

@@ -63,7 +63,7 @@ impl Module for WaitingModule {
 
 /// The number of stored readings.
 async fn stored(client: &HubClient) -> Option<u64> {
-    let (mut filter, mut count) = (ReadingFilter { limit: Some(1000), ..ReadingFilter::default() }, 0);
+    let (mut filter, mut count) = (ReadingFilter::default().limit(1000), 0);
     loop {
         let page = client.buckets(&"temperature".parse().ok()?, BucketWidth::Day, &filter).await.ok()?;
         count += page.items.iter().map(|bucket| bucket.count.unwrap_or(0)).sum::<u64>();

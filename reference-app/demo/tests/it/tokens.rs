@@ -39,8 +39,7 @@ async fn a_viewer_may_not_switch_the_lamp() {
     let token = demo.token(&["--role", "viewer", "wall-screen"]).await;
     let screen = HubClient::new(&demo.url).unwrap().with_token(token);
 
-    let refused =
-        screen.control(&id("led"), &NewCommand::new("set".parse().unwrap(), Default::default())).await;
+    let refused = screen.control(&id("led"), &NewCommand::new("set".parse().unwrap())).await;
 
     assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::PermissionDenied));
 

@@ -33,7 +33,7 @@ const SENDS_AGAIN: bool = true;
 
 /// Sets the sequence number of a reading. The only function that does.
 fn numbered(reading: Reading, seq: u64) -> Reading {
-    Reading { number: Some(SeqNo { epoch: 1, seq }), ..reading }
+    reading.with_number(SeqNo { epoch: 1, seq })
 }
 
 /// The readings one module sent.
@@ -98,12 +98,7 @@ impl Sender {
 
 /// How often each value of a module is stored.
 async fn stored(hub: &HubClient, id: &ModuleId) -> HashMap<u64, u64> {
-    let mut filter = iotpi_core::ReadingFilter {
-        module_id: Some(id.clone()),
-        limit: Some(1000),
-        ascending: true,
-        ..iotpi_core::ReadingFilter::default()
-    };
+    let mut filter = iotpi_core::ReadingFilter::of(id.clone()).limit(1000).ascending();
     let mut stored = HashMap::new();
     loop {
         let page = hub.readings(&Quantity::Temperature.name(), &filter).await.unwrap();

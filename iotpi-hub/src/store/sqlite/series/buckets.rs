@@ -207,22 +207,18 @@ impl BucketPager {
     /// The page.
     pub(crate) fn page(mut self) -> Page<Bucket> {
         self.found.truncate(self.most);
-        let kind = self.query.sensor;
-        let bucket = |SeriesSum { start, name, sum }: SeriesSum| Bucket {
-            module_id: name.origin.module_id.clone(),
-            kind: kind.clone(),
-            channel: name.origin.channel.clone(),
-            unit: name.quantity.unit(),
-            start: Timestamp::from_micros(start),
-            avg: sum.avg(),
-            min: sum.min(),
-            max: sum.max(),
-            count: Some(sum.present),
-            missing: sum.missing,
-        };
         let found = self.found.into_iter().map(bucket).collect();
         let origin =
             |bucket: &Bucket| Origin { module_id: bucket.module_id.clone(), channel: bucket.channel.clone() };
         self.list.page(found, &self.request, |bucket| (bucket.start.as_micros(), origin(bucket)))
     }
+}
+
+fn bucket(SeriesSum { start, name, sum }: SeriesSum) -> Bucket {
+    let module_id = name.origin.module_id.clone();
+    let mut bucket = Bucket::new(module_id, &name.quantity, Timestamp::from_micros(start));
+    bucket.channel.clone_from(&name.origin.channel);
+    (bucket.avg, bucket.min, bucket.max) = (sum.avg(), sum.min(), sum.max());
+    (bucket.count, bucket.missing) = (Some(sum.present), sum.missing);
+    bucket
 }

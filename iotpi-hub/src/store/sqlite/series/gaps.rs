@@ -176,16 +176,10 @@ pub(crate) fn expire(db: &Connection, dedup: &Dedup, expiring: &Expiring) -> Eng
 
 fn gap(row: &Row<'_>) -> rusqlite::Result<Gap> {
     let named = !row.get_ref(2)?.as_str()?.is_empty();
-    Ok(Gap {
-        module_id: parsed(row, 1)?,
-        kind: if named { Some(parsed(row, 2)?) } else { None },
-        channel: channel(row, 3)?,
-        since: moment(row, 4)?,
-        until: moment(row, 5)?,
-        lost: row.get(6)?,
-        reason: word(row, 7, GapReason::ALL, GapReason::as_str)?,
-        recorded_at: moment(row, 8)?,
-    })
+    let reason = word(row, 7, GapReason::ALL, GapReason::as_str)?;
+    let gap =
+        Gap::new(parsed(row, 1)?, moment(row, 4)?, moment(row, 5)?, row.get(6)?, reason, moment(row, 8)?);
+    Ok(if named { gap.with_series(parsed(row, 2)?, channel(row, 3)?) } else { gap })
 }
 
 /// The accounts of a module's series, in the order of their keys.
@@ -215,7 +209,7 @@ pub(crate) fn by_series(
         let (kind, channel) = (name.quantity.name(), name.origin.channel.clone());
         let series = params![module.as_str(), kind.as_str(), channel_text(channel.as_ref())];
         let lost: u64 = gaps.query_row(series, |row| row.get(0))?;
-        accounts.push(SeriesDelivery { kind, channel, expected: received + lost, received, lost });
+        accounts.push(SeriesDelivery::new(kind, channel, received, lost));
     }
     Ok(accounts)
 }

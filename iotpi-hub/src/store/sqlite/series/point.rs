@@ -1,7 +1,7 @@
 //! A record of a series without the name of the series: the element of the WAL, of chunks and of the
 //! memtable.
 
-use iotpi_core::{Outcome, Reading, Timestamp, model::reading::TimeSource};
+use iotpi_core::{Outcome, Reading, Sample, Timestamp, model::reading::TimeSource};
 
 use super::boundary::Name;
 use crate::store::Now;
@@ -39,16 +39,11 @@ impl Point {
 
     /// The reading of a stored record.
     pub(crate) fn reading(self, name: &Name) -> Reading {
-        Reading {
-            module_id: name.origin.module_id.clone(),
-            quantity: name.quantity.clone(),
-            channel: name.origin.channel.clone(),
-            outcome: self.outcome,
-            taken_at: Timestamp::from_micros(self.taken_us),
-            received_at: Some(Timestamp::from_micros(self.received_ms.saturating_mul(1000))),
-            time_source: self.source,
-            number: None,
-        }
+        let mut sample = Sample::of(name.quantity.clone(), self.outcome);
+        sample.channel.clone_from(&name.origin.channel);
+        Reading::new(name.origin.module_id.clone(), sample, Timestamp::from_micros(self.taken_us))
+            .with_received_at(Timestamp::from_micros(self.received_ms.saturating_mul(1000)))
+            .with_time_source(self.source)
     }
 }
 

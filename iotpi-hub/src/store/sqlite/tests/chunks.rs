@@ -24,7 +24,7 @@ fn reading(interval: i64, n: i64) -> Reading {
     let received_at = Timestamp::from_micros(taken_us + 1_000 + noise.rem_euclid(4_000));
     let sample = Sample::new(Quantity::Temperature, value);
     let id = ModuleId::new("attic").unwrap();
-    Reading { received_at: Some(received_at), ..Reading::new(id, sample, Timestamp::from_micros(taken_us)) }
+    Reading::new(id, sample, Timestamp::from_micros(taken_us)).with_received_at(received_at)
 }
 
 /// A pseudo-random number (the finalizer of SplitMix64).
@@ -178,8 +178,8 @@ proptest! {
         let mut readings = Vec::new();
         for (count, interval) in parts {
             for _ in 0..count {
-                let outcome = if at % 11 == 3 { Outcome::no_data("none") } else { reading(1, at).outcome };
-                readings.push(Reading { outcome, ..reading(1, at) });
+                let failed = |reading: Reading| reading.with_outcome(Outcome::no_data("none"));
+                readings.push(if at % 11 == 3 { failed(reading(1, at)) } else { reading(1, at) });
                 at += interval;
             }
         }
@@ -260,8 +260,9 @@ async fn buckets_of_expired_readings_are_listed_after_a_restart() {
     // The readings are so sparse that they have no rollups. There are two modules, so that pages are computed
     // in steps.
     record(&store, (0..3_000).map(|n| reading(3_600, n))).await;
-    let other = ModuleId::new("other").unwrap();
-    record(&store, [Reading { module_id: other, ..reading(3_600, 2_999) }]).await;
+    let mut of_other = reading(3_600, 2_999);
+    of_other.module_id = ModuleId::new("other").unwrap();
+    record(&store, [of_other]).await;
     let raw_before = Some(reading(3_600, 2_900).taken_at);
     store.expire(&ExpiryPlan { raw_before, ..ExpiryPlan::default() }, false).await.unwrap();
     assert!(rows(&store, "rollup_blocks").await > 0);

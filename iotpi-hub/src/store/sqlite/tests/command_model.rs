@@ -176,7 +176,7 @@ impl Harness {
         let new = CommandSubmission {
             id: id.clone(),
             module_id: module(of),
-            command: NewCommand::new(ActionName::new("set").unwrap(), serde_json::Map::new()),
+            command: NewCommand::new(ActionName::new("set").unwrap()),
             time_to_live: Duration::from_secs(secs),
             issued_by: UserName::new("anna").unwrap(),
             issuer: None,

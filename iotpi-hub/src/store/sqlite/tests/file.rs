@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
-use iotpi_core::{ModuleId, Outcome, Reading};
+use iotpi_core::{ModuleId, Outcome};
 use rusqlite::Connection;
 
 use super::{NOW, count_readings, open, reading};
@@ -59,7 +59,7 @@ async fn acknowledged_readings_are_found_when_the_file_is_opened_again() {
     let store = open(&path).await.unwrap();
     assert_eq!(count_readings(&store).await, 2);
     // Arrival numbers continue: of two readings of one microsecond, the later arrival is newer.
-    let later = Reading { outcome: Outcome::Value(99.0), ..reading("attic", 2) };
+    let later = reading("attic", 2).with_outcome(Outcome::Value(99.0));
     store.record(vec![later.clone()], 10, NOW).await.unwrap();
     let newest = store.newest(None, None, &PageRequest::default()).await.unwrap();
     assert_eq!(newest.items[0].outcome, later.outcome);

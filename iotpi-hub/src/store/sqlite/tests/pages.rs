@@ -104,10 +104,9 @@ proptest! {
                     Step::Record(times) => {
                         let first_value = stored.len() as f64;
                         let reading = |(of, time): (u8, i64)| {
-                            let sample = Sample::new(Quantity::Temperature, first_value + f64::from(of));
-                            let sample = Sample { channel: channel(of >= 7), ..sample };
-                            let reading = Reading::new(module(of % 7), sample, at(time));
-                            Reading { received_at: Some(NOW.wall), ..reading }
+                            let mut sample = Sample::new(Quantity::Temperature, first_value + f64::from(of));
+                            sample.channel = channel(of >= 7);
+                            Reading::new(module(of % 7), sample, at(time)).with_received_at(NOW.wall)
                         };
                         let readings: Vec<_> = times.into_iter().map(reading).collect();
                         store.record(readings.clone(), 100, NOW).await.unwrap();

@@ -167,9 +167,8 @@ async fn a_reading_after_the_latest_time_of_one_query_is_the_newest_of_the_next(
 /// The expected readings, oldest first: sorted by time, then module. The sort is stable and keeps the order
 /// of arrival.
 fn sorted(recorded: &[Reading]) -> Vec<Reading> {
-    let received_at = Some(NOW.wall);
     let mut sorted: Vec<_> =
-        recorded.iter().map(|reading| Reading { received_at, ..reading.clone() }).collect();
+        recorded.iter().map(|reading| reading.clone().with_received_at(NOW.wall)).collect();
     sorted.sort_by_key(|reading| (reading.taken_at, reading.module_id.clone()));
     sorted
 }

@@ -19,7 +19,7 @@ async fn record_chunks(path: &Path, of: &str, count: i64) {
     let store = open(path).await.unwrap();
     let readings = (0..count).map(|n| {
         let taken_at = Timestamp::from_micros(NOW.wall.as_micros() - n * 31 * 86_400 * 1_000_000);
-        iotpi_core::Reading { taken_at, ..reading(of, n) }
+        reading(of, n).with_taken_at(taken_at)
     });
     store.record(readings.collect(), 10, NOW).await.unwrap();
     store.record(vec![reading("other", 1)], 10, NOW).await.unwrap();

@@ -35,11 +35,7 @@ fn batch(n: u64) -> Vec<Reading> {
 }
 
 async fn stored(hub: &HubClient) -> Vec<u64> {
-    let mut filter = iotpi_core::ReadingFilter {
-        limit: Some(1000),
-        ascending: true,
-        ..iotpi_core::ReadingFilter::default()
-    };
+    let mut filter = iotpi_core::ReadingFilter::default().limit(1000).ascending();
     let mut values = Vec::new();
     loop {
         let page = hub.readings(&Quantity::Temperature.name(), &filter).await.unwrap();
@@ -142,9 +138,11 @@ async fn a_full_disk_is_freed_through_the_api() {
     for n in 0..100 {
         module.record(&batch(n)).await.unwrap();
     }
-    let of_other = |readings: Vec<Reading>| {
-        let id = ModuleId::new("other").unwrap();
-        readings.into_iter().map(|reading| Reading { module_id: id.clone(), ..reading }).collect::<Vec<_>>()
+    let of_other = |mut readings: Vec<Reading>| {
+        for reading in &mut readings {
+            reading.module_id = ModuleId::new("other").unwrap();
+        }
+        readings
     };
     let mut sent = 0;
     loop {

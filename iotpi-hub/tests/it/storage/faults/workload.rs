@@ -78,15 +78,16 @@ pub const SENDS_AGAIN: bool = true;
 
 /// Sets the sequence number of a reading. The only function that does.
 fn numbered(reading: Reading, seq: u64) -> Reading {
-    Reading { number: Some(SeqNo { epoch: 1, seq }), ..reading }
+    reading.with_number(SeqNo { epoch: 1, seq })
 }
 
 fn command_order(id: &ModuleId, count: u64) -> CommandSubmission {
-    let params = json!({"level": count}).as_object().cloned().unwrap();
     CommandSubmission {
         id: uuid::Uuid::from_u128(u128::from(count)).to_string().into(),
         module_id: id.clone(),
-        command: NewCommand::new(ActionName::new("set").unwrap(), params),
+        command: NewCommand::new(ActionName::new("set").unwrap())
+            .with_params(json!({"level": count}))
+            .unwrap(),
         time_to_live: Duration::from_secs(86_400),
         issued_by: UserName::new("operator").unwrap(),
         hazardous: false,

@@ -49,8 +49,8 @@ pub async fn receive_reading(live: &mut LiveStream, module: &str) -> Reading {
 
 /// Sends the command `set` to a module and waits for its end.
 pub async fn set(hub: &HubClient, live: &mut LiveStream, module: &str, params: &Value) -> Command {
-    let params = params.as_object().unwrap().clone();
-    let command = hub.control(&id(module), &NewCommand::new("set".parse().unwrap(), params)).await.unwrap();
+    let set = NewCommand::new("set".parse().unwrap()).with_params(params).unwrap();
+    let command = hub.control(&id(module), &set).await.unwrap();
     receive(live, |message| match event(message)? {
         Event::Command { command: current } if current.id == command.id && current.state.is_final() => {
             Some(current.clone())
