@@ -75,6 +75,7 @@ pub fn openapi() -> String {
     }
     if let Some(components) = &mut openapi.components {
         components.schemas.iter_mut().for_each(|(name, schema)| name_items(name, schema));
+        components.schemas.values_mut().filter_map(description).for_each(remove_examples);
         close_command_report(&mut components.schemas);
     }
     let mut text = openapi.to_pretty_json().unwrap_or_default();
@@ -88,6 +89,25 @@ fn name_items(name: &str, schema: &mut RefOr<Schema>) {
     let (Some(item), RefOr::T(Schema::Object(page))) = (name.strip_prefix("Page_"), schema) else { return };
     if let Some(RefOr::T(Schema::Array(items))) = page.properties.get_mut("items") {
         items.items = ArrayItems::RefOrSchema(Box::new(Ref::from_schema_name(item).into()));
+    }
+}
+
+/// The description of a schema, which utoipa takes from the documentation of the Rust type.
+fn description(schema: &mut RefOr<Schema>) -> Option<&mut String> {
+    let RefOr::T(schema) = schema else { return None };
+    match schema {
+        Schema::Object(object) => object.description.as_mut(),
+        Schema::OneOf(one_of) => one_of.description.as_mut(),
+        Schema::AllOf(all_of) => all_of.description.as_mut(),
+        Schema::AnyOf(any_of) => any_of.description.as_mut(),
+        _ => None,
+    }
+}
+
+/// Removes the examples in Rust, which are at the end.
+fn remove_examples(description: &mut String) {
+    if let Some(at) = description.find("```") {
+        description.truncate(description[..at].trim_end().len());
     }
 }
 
