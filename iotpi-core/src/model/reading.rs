@@ -5,6 +5,8 @@ pub use super::{
     new_reading::{BooleanWithUnit, MAX_AGE_SECS, NewReading, NewReadings, Stored},
 };
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
 use crate::{
@@ -107,6 +109,34 @@ impl Quantity {
         match self {
             Self::Custom { unit, .. } => unit.clone(),
             named => NAMED.iter().find(|(q, _, _)| q == named).map_or(Unit::COUNT, |(_, _, u)| u.clone()),
+        }
+    }
+
+    /// The physically possible values, in the quantity's unit. Quantities that are measured relative to
+    /// something, such as voltage and distance, and custom quantities accept every finite number.
+    ///
+    /// | quantity | range |
+    /// |---|---|
+    /// | temperature | from absolute zero, -273.15 °C |
+    /// | humidity | 0 to 110 %: sensors in fog show slightly more than 100 |
+    /// | pressure, illuminance, carbon dioxide | from 0 |
+    /// | motion | 0 to 1 |
+    ///
+    /// ```
+    /// use iotpi_core::Quantity;
+    ///
+    /// assert!(!Quantity::Temperature.physical_range().contains(&-300.0));
+    /// ```
+    #[must_use]
+    pub fn physical_range(&self) -> RangeInclusive<f64> {
+        match self {
+            Self::Temperature => -273.15..=f64::MAX,
+            Self::Humidity => 0.0..=110.0,
+            Self::Pressure | Self::Illuminance | Self::Co2 => 0.0..=f64::MAX,
+            Self::Motion => 0.0..=1.0,
+            Self::Voltage | Self::Current | Self::Power | Self::Distance | Self::Custom { .. } => {
+                f64::MIN..=f64::MAX
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     device::{DeviceError, DeviceErrorKind, Sensor},
     model::{
         manifest::{Manifest, Measure},
-        reading::{Reading, Sample},
+        reading::{Outcome, Reading, Sample},
     },
     module::{Module, ModuleError},
     time::{Clock, SystemClock},
@@ -23,7 +23,8 @@ const MIN_CHANGE_INTERVAL: Duration = Duration::from_millis(100);
 /// Reads a [`Sensor`] periodically and records its samples. A sensor that [reports
 /// changes](Sensor::changed) is also read at each change, at most every 100 ms, so that a bouncing contact does
 /// not fill the database; the periodic reads continue. A failed read is recorded with its reason, and so
-/// is a quantity that the sensor did not return. A read that failed with a bus or checksum error is repeated
+/// is a quantity that the sensor did not return, or whose value is outside its [physical
+/// range](crate::Quantity::physical_range): the other samples of the read are kept. A read that failed with a bus or checksum error is repeated
 /// once at once.
 ///
 /// ```
@@ -88,7 +89,8 @@ impl<S: Sensor> SensorModule<S> {
 
     /// Adds a sample without data for each series that the sensor did not return. A quantity without a channel
     /// in the list may have samples on channels.
-    fn complete(&self, mut samples: Vec<Sample>) -> Vec<Sample> {
+    fn complete(&self, samples: Vec<Sample>) -> Vec<Sample> {
+        let mut samples: Vec<_> = samples.into_iter().map(without_impossible_value).collect();
         for series in self.sensor.series() {
             let is_of = |sample: &Sample| {
                 sample.quantity == series.quantity
@@ -105,6 +107,16 @@ impl<S: Sensor> SensorModule<S> {
         let now = self.clock.now();
         samples.into_iter().map(|sample| Reading::new(up.module_id().clone(), sample, now)).collect()
     }
+}
+
+/// Removes a value outside the quantity's physical range: the sensor or its wiring is faulty.
+fn without_impossible_value(mut sample: Sample) -> Sample {
+    if let Outcome::Value(value) = sample.outcome
+        && !sample.quantity.physical_range().contains(&value)
+    {
+        sample.outcome = Outcome::no_data(format_args!("out of range: {value} {}", sample.quantity.unit()));
+    }
+    sample
 }
 
 /// Waits for a change of the sensor that may be read now.

@@ -108,6 +108,50 @@ async fn a_quantity_that_the_sensor_did_not_return_is_recorded_without_data() {
     assert_eq!((&readings[1].quantity, readings[1].outcome.value()), (&Quantity::Humidity, None));
 }
 
+#[tokio::test]
+async fn a_physically_impossible_value_is_recorded_without_data_and_the_rest_of_the_read_is_kept() {
+    let hub = hub();
+    let values = [
+        (Quantity::Temperature, -273.2, false),
+        (Quantity::Humidity, -0.1, false),
+        (Quantity::Pressure, -1.0, false),
+        (Quantity::Illuminance, -1.0, false),
+        (Quantity::Co2, -1.0, false),
+        (Quantity::Motion, 2.0, false),
+        (Quantity::Voltage, -12.0, true),
+        (Quantity::Distance, 1e9, true),
+    ];
+    let read: Vec<_> =
+        values.iter().map(|(quantity, value, _)| Sample::new(quantity.clone(), *value)).collect();
+    let sensor = measure(values.clone().map(|(quantity, ..)| quantity), async move || Ok(read.clone()));
+
+    Runner::new(hub.clone()).once(SensorModule::new(sensor, Duration::from_secs(1))).await.unwrap();
+
+    let readings = hub.readings();
+    assert_eq!(readings.len(), values.len());
+    for (reading, (quantity, value, is_possible)) in readings.iter().zip(values) {
+        assert_eq!((&reading.quantity, reading.outcome.value()), (&quantity, is_possible.then_some(value)));
+    }
+    assert_eq!(readings[0].outcome.reason(), Some("out of range: -273.2 celsius"));
+}
+
+#[tokio::test]
+async fn the_limits_of_the_physical_range_are_values() {
+    let hub = hub();
+    let samples = vec![
+        Sample::new(Quantity::Temperature, -273.15),
+        Sample::new(Quantity::Humidity, 0.0),
+        Sample::new(Quantity::Motion, 1.0),
+    ];
+    let quantities = [Quantity::Temperature, Quantity::Humidity, Quantity::Motion];
+    let sensor = measure(quantities, async move || Ok(samples.clone()));
+
+    Runner::new(hub.clone()).once(SensorModule::new(sensor, Duration::from_secs(1))).await.unwrap();
+
+    let values: Vec<_> = hub.readings().iter().map(|reading| reading.outcome.value()).collect();
+    assert_eq!(values, [Some(-273.15), Some(0.0), Some(1.0)]);
+}
+
 #[test]
 fn the_manifest_has_the_quantities_and_the_interval() {
     let sensor = measure(Quantity::Pressure, async || Ok(1.0));
