@@ -135,10 +135,10 @@ pub enum UplinkError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The hub did not answer in time.
-    #[error("the hub at {url} did not answer within {} s", after.as_secs_f64())]
+    #[error("the hub{} did not answer within {} s", at(url.as_deref()), after.as_secs_f64())]
     Timeout {
-        /// The address of the hub.
-        url: String,
+        /// The address of the hub, where it is known.
+        url: Option<String>,
         /// The time limit that was exceeded.
         after: Duration,
     },
@@ -150,6 +150,10 @@ pub enum UplinkError {
         /// A description of the unexpected answer.
         message: String,
     },
+}
+
+fn at(url: Option<&str>) -> String {
+    url.map(|url| format!(" at {url}")).unwrap_or_default()
 }
 
 impl UplinkError {

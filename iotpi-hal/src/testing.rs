@@ -24,9 +24,11 @@
 //! Deliberately absent: a time limit. A driver that waits for its device without a limit hangs its test.
 
 mod actuator;
+mod camera;
 mod sensor;
 
 pub use actuator::check_actuator;
+pub use camera::check_camera;
 pub use sensor::{SensorContract, check_sensor};
 
 /// Polls a future once and drops it, as a cancelled task does.

@@ -366,7 +366,7 @@ impl Http {
     }
 
     pub fn timed_out(&self, after: Duration) -> UplinkError {
-        UplinkError::Timeout { url: self.url.clone(), after }
+        UplinkError::Timeout { url: Some(self.url.clone()), after }
     }
 
     pub fn not_a_hub(&self, message: String) -> UplinkError {

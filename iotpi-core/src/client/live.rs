@@ -77,7 +77,7 @@ impl LiveStream {
         self.say(&LiveRequest::Subscribe(subscription.clone())).await?;
         let (url, after) = (self.url.clone(), self.deadline);
         let confirmed = tokio::time::timeout(after, self.confirmation()).await;
-        confirmed.map_err(|_| UplinkError::Timeout { url, after })?
+        confirmed.map_err(|_| UplinkError::Timeout { url: Some(url), after })?
     }
 
     /// Keeps all messages up to the answer to a subscription.

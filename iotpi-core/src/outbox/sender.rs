@@ -166,19 +166,19 @@ impl Sender {
     /// Sends the newest readings; returns `None` if there are none or `over` comes first. Readings that were
     /// not accepted are queued again.
     async fn send_live(&self, over: impl Future<Output = ()>) -> Option<Result<(), UplinkError>> {
-        let mut flock = self.outbox.checkout_live();
-        if flock.is_empty() {
+        let mut batch = self.outbox.checkout_live();
+        if batch.is_empty() {
             return None;
         }
-        let readings: Vec<_> = flock.iter().map(|(_, kept)| kept.clone()).collect();
-        let mut settled = 0;
+        let readings: Vec<_> = batch.iter().map(|(_, reading)| reading.clone()).collect();
+        let mut delivered = 0;
         let sent = tokio::select! {
             biased;
-            sent = timeout(LIVE_DEADLINE, self.deliver(&readings, &mut settled)) => Some(sent),
+            sent = timeout(LIVE_DEADLINE, self.deliver(&readings, &mut delivered)) => Some(sent),
             () = over => None,
         };
-        self.outbox.nack_live(flock.split_off(settled));
-        let too_slow = || UplinkError::Timeout { url: "its hub".to_owned(), after: LIVE_DEADLINE };
+        self.outbox.nack_live(batch.split_off(delivered));
+        let too_slow = || UplinkError::Timeout { url: None, after: LIVE_DEADLINE };
         sent.map(|sent| sent.unwrap_or_else(|_| Err(too_slow())))
     }
 
@@ -188,13 +188,13 @@ impl Sender {
         if readings.is_empty() {
             return None;
         }
-        let mut settled = 0;
+        let mut delivered = 0;
         let sent = tokio::select! {
             biased;
-            sent = self.deliver(&readings, &mut settled) => Some(sent),
+            sent = self.deliver(&readings, &mut delivered) => Some(sent),
             () = over => None,
         };
-        self.outbox.ack(settled).await;
+        self.outbox.ack(delivered).await;
         sent
     }
 
@@ -205,27 +205,28 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends readings in order; `settled` is the number of them, from the first on, that need not be sent
+    /// Sends readings in order; `delivered` is the number of them, from the first on, that need not be sent
     /// again. A refused batch is halved until the invalid reading is alone; that one is dropped and becomes a
     /// gap.
-    async fn deliver(&self, readings: &[QueuedReading], settled: &mut usize) -> Result<(), UplinkError> {
+    async fn deliver(&self, readings: &[QueuedReading], delivered: &mut usize) -> Result<(), UplinkError> {
         let mut size = readings.len();
-        while *settled < readings.len() {
-            let part = &readings[*settled..readings.len().min(*settled + size)];
+        while *delivered < readings.len() {
+            let part = &readings[*delivered..readings.len().min(*delivered + size)];
             let module_id = self.uplink.module_id();
-            let to_send = part.iter().map(|kept| kept.to_send(module_id, self.outbox.clock())).collect();
+            let to_send =
+                part.iter().map(|reading| reading.to_send(module_id, self.outbox.clock())).collect();
             match self.uplink.deliver(to_send).await {
                 Ok(_) => {
-                    *settled += part.len();
+                    *delivered += part.len();
                     size *= 2;
                 }
                 Err(error) if is_unacceptable(error.kind()) && part.len() > 1 => size = part.len() / 2,
                 Err(error) if is_unacceptable(error.kind()) => {
                     tracing::error!(module = %module_id, %error, reading = ?part, "the hub will not take a reading");
-                    for kept in part {
-                        self.outbox.refuse(kept.clone()).await;
+                    for reading in part {
+                        self.outbox.refuse(reading.clone()).await;
                     }
-                    *settled += part.len();
+                    *delivered += part.len();
                 }
                 Err(error) => return Err(error),
             }

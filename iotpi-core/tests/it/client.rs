@@ -95,7 +95,7 @@ async fn a_request_without_a_response_ends_at_the_deadline() {
 
     let error = hub.health().await.unwrap_err();
 
-    assert!(matches!(error, UplinkError::Timeout { .. }), "{error:?}");
+    assert!(matches!(error, UplinkError::Timeout { url: Some(_), .. }), "{error:?}");
 }
 
 #[tokio::test]
