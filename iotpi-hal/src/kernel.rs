@@ -1,5 +1,5 @@
-//! Drivers of devices that the Linux kernel drives already: plain files below `/sys`, read with no code for the
-//! chip.
+//! Drivers of devices that the Linux kernel drives already: plain files below `/sys`, read with no code for
+//! the chip.
 //!
 //! | module | folder | devices |
 //! |---|---|---|
@@ -12,13 +12,13 @@
 #![cfg_attr(feature = "tokio", doc = "| [`leds`] | `/sys/class/leds` | lamps with a kernel driver |")]
 //!
 //! A device is found by its name, its label, or the kernel's name of its place on the bus ([`DeviceFilter`]),
-//! never by its number: numbers change from one start to the next. It is looked up at each read. A device that
-//! is unplugged is therefore an error until it is back, under whatever number.
+//! never by its number: numbers change from one start to the next. It is looked up at each read. A device
+//! that is unplugged is therefore an error until it is back, under whatever number.
 //!
 //! All files are read below a folder, [`Sysfs`]: `/`, or in a test a tree of the same files.
 //!
-//! Deliberately absent: buffers and triggers of IIO (a few readings a second do not need them), and settings of
-//! chips: a udev rule writes those (`docs/howto/kernel-sensors.md`).
+//! Deliberately absent: buffers and triggers of IIO (a few readings a second do not need them), and settings
+//! of chips: a udev rule writes those (`docs/howto/kernel-sensors.md`).
 
 mod finder;
 pub mod hwmon;

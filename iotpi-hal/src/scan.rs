@@ -78,7 +78,8 @@ pub struct Found {
     pub name: String,
     /// What it has, or where it is, for people: `temp, humidityrelative; 1-0076`.
     pub about: String,
-    /// A `[[device]]` table of a settings file that opens it. `None` if it is not a device by itself, as a bus.
+    /// A `[[device]]` table of a settings file that opens it. `None` if it is not a device by itself, as a
+    /// bus.
     pub settings: Option<String>,
 }
 
@@ -133,8 +134,8 @@ fn toml_string(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-/// Names of chips, each with its place on a bus. The place is part of the settings only where there are several of
-/// the name.
+/// Names of chips, each with its place on a bus. The place is part of the settings only where there are
+/// several of the name.
 fn named_devices(folders: &[impl AsRef<Path>]) -> Vec<(&Path, String, Option<String>, bool)> {
     let named: Vec<_> = folders
         .iter()

@@ -4,8 +4,8 @@
 //! 2). The kernel has no character device for PWM yet; sysfs is the interface it documents
 //! (Documentation/ABI/testing/sysfs-class-pwm).
 //!
-//! The number of a chip depends on the order in which the kernel finds them: the controller of the header of a
-//! Pi 5 is `pwmchip2` in Linux 6.6 and `pwmchip0` in 6.12. A chip is therefore found by its device.
+//! The number of a chip depends on the order in which the kernel finds them: the controller of the header of
+//! a Pi 5 is `pwmchip2` in Linux 6.6 and `pwmchip0` in 6.12. A chip is therefore found by its device.
 
 use std::{
     io,
@@ -38,8 +38,8 @@ const MAX_DUTY: u16 = 1000;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SysfsPwmConfig {
-    /// The kernel's name of the controller, such as `fe20c000.pwm`. Without one, the controller of the header of a
-    /// Raspberry Pi, or else the only one.
+    /// The kernel's name of the controller, such as `fe20c000.pwm`. Without one, the controller of the header
+    /// of a Raspberry Pi, or else the only one.
     pub device: Option<String>,
     /// The channel of the controller. Default 0.
     pub channel: u8,
@@ -83,8 +83,8 @@ impl SysfsPwm {
     /// Opens a channel. After `export` it waits for udev, a second at most.
     ///
     /// # Errors
-    /// - [`NotFound`](DeviceErrorKind::NotFound): the overlay is missing, or there are several chips and none is
-    ///   chosen.
+    /// - [`NotFound`](DeviceErrorKind::NotFound): the overlay is missing, or there are several chips and none
+    ///   is chosen.
     /// - [`PermissionDenied`](DeviceErrorKind::PermissionDenied): the user is not in group `gpio`.
     /// - [`Refused`](DeviceErrorKind::Refused): the frequency is out of range.
     pub fn open(sysfs: &Sysfs, config: &SysfsPwmConfig) -> Result<Self, DeviceError> {

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use iotpi_core::{DeviceError, Quantity, SensorType, Unit};
+use iotpi_core::{Quantity, SensorType, Unit};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -126,8 +126,8 @@ pub struct IioSettings {
     pub name: Option<String>,
     /// The content of the file `label`.
     pub label: Option<String>,
-    /// The kernel's name of the device, where there are several of one name: `1-0076` (I2C bus 1, address 0x76),
-    /// `spi0.0`.
+    /// The kernel's name of the device, where there are several of one name: `1-0076` (I2C bus 1, address
+    /// 0x76), `spi0.0`.
     pub device: Option<String>,
     /// The channels to read, by their names in the IIO ABI: `temp`, `voltage0`, `accel_x`. Default: all. With
     /// channels the device need not be present at the start.
@@ -171,7 +171,8 @@ pub struct HwmonSettings {
     pub name: Option<String>,
     /// The content of the file `label`.
     pub label: Option<String>,
-    /// The kernel's name of the device, where there are several of one name: `1-0044` (I2C bus 1, address 0x44).
+    /// The kernel's name of the device, where there are several of one name: `1-0044` (I2C bus 1, address
+    /// 0x44).
     pub device: Option<String>,
     /// The channels to read: `temp1`, `in0`. Default: all.
     pub channels: Vec<String>,
@@ -226,12 +227,13 @@ pub struct InputSettings {
     pub bus: Bus,
     /// The folder that contains `/sys` and `/dev`. Default `/`.
     pub root: Option<PathBuf>,
-    /// The name of the device, as in `/sys/class/input/event0/device/name`. A part from `@` on may be left out.
+    /// The name of the device, as in `/sys/class/input/event0/device/name`. A part from `@` on may be left
+    /// out.
     pub name: Option<String>,
     /// The kernel's name of the device, where there are several of one name: `button@11`.
     pub device: Option<String>,
-    /// The codes of the keys, switches and axes to report, as in `linux/input-event-codes.h`. Default: all, if there
-    /// are no more than 64.
+    /// The codes of the keys, switches and axes to report, as in `linux/input-event-codes.h`. Default: all,
+    /// if there are no more than 64.
     pub codes: Vec<u16>,
 }
 
@@ -259,8 +261,8 @@ pub struct PwmSettings {
     pub bus: Bus,
     /// The folder that contains `/sys`. Default `/`.
     pub root: Option<PathBuf>,
-    /// The kernel's name of the PWM controller: `fe20c000.pwm`. Default: that of the pins of a Raspberry Pi, or
-    /// else the only one.
+    /// The kernel's name of the PWM controller: `fe20c000.pwm`. Default: that of the pins of a Raspberry Pi,
+    /// or else the only one.
     pub device: Option<String>,
     /// The channel of the controller. Default 0.
     pub channel: u8,
@@ -289,7 +291,7 @@ fn on_sim<D>(
     setup: &Setup,
     driver: &str,
     device: &'static sim::KernelDevice,
-    open: impl FnOnce(Sysfs) -> Result<D, DeviceError>,
+    open: impl FnOnce(Sysfs) -> Result<D, iotpi_core::DeviceError>,
 ) -> Result<SimKernel<D>, Failure> {
     let files = device.files(setup.world.clone(), setup.world.faults(driver))?;
     let driver = open(files.tree.sysfs())?;
@@ -352,16 +354,15 @@ fn hwmon(settings: Value, setup: &Setup) -> Result<Device, Failure> {
 }
 
 fn w1(settings: Value, setup: &Setup) -> Result<Device, Failure> {
-    let W1Settings { bus, root, mut ids } = read(settings)?;
+    let W1Settings { bus, root, ids } = read(settings)?;
     if let Some(id) = ids.iter().find(|id| !is_thermometer(id)) {
         return Err(wrong(format!("the id of a thermometer looks like `28-00000abcdef0`, not `{id}`")));
     }
     match bus {
         #[cfg(feature = "sim")]
         Bus::Sim => {
-            if ids.is_empty() {
-                ids = vec!["28-0000005e1a2b".to_owned(), "28-0000005e1a2c".to_owned()];
-            }
+            let two = || vec!["28-0000005e1a2b".to_owned(), "28-0000005e1a2c".to_owned()];
+            let ids = if ids.is_empty() { two() } else { ids };
             Ok(sensor(SimW1::new(ids, &setup.world, &setup.world.faults("w1"))?))
         }
         Bus::Linux => Ok(sensor(W1::open(&sysfs(root), ids)?)),

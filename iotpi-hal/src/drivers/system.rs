@@ -2,8 +2,9 @@
 //! whether it is throttled. Read from `/proc` and `/sys`. Nothing is simulated, and nothing runs in the
 //! background.
 //!
-//! `throttled` is 1 while the firmware reports under-voltage, a capped frequency, throttling or the soft temperature
-//! limit (`get_throttled`). On a Pi 5 the kernel shows under-voltage only, as an alarm of the hwmon chip `rpi_volt`.
+//! `throttled` is 1 while the firmware reports under-voltage, a capped frequency, throttling or the soft
+//! temperature limit (`get_throttled`). On a Pi 5 the kernel shows under-voltage only, as an alarm of the
+//! hwmon chip `rpi_volt`.
 //!
 //! A value the kernel does not provide is not a quantity of this sensor: a virtual machine has no
 //! temperature.

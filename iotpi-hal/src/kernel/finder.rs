@@ -24,8 +24,8 @@ pub struct DeviceFilter {
     pub name: Option<String>,
     /// The content of the file `label`, which a device tree overlay may set.
     pub label: Option<String>,
-    /// The kernel's name of the device on its bus: `1-0076` (I2C bus 1, address 0x76), `spi0.0`, or the name of
-    /// a platform device such as `dht11@4`.
+    /// The kernel's name of the device on its bus: `1-0076` (I2C bus 1, address 0x76), `spi0.0`, or the name
+    /// of a platform device such as `dht11@4`.
     pub device: Option<String>,
 }
 
@@ -101,8 +101,8 @@ pub(crate) fn name_of(folder: &Path) -> Option<String> {
     text_in(&folder.join("name"))
 }
 
-/// The kernel's name of the device on its bus, such as `1-0076`. A device of a class has a link to it; a device of
-/// IIO is in its folder.
+/// The kernel's name of the device on its bus, such as `1-0076`. A device of a class has a link to it; a
+/// device of IIO is in its folder.
 pub(crate) fn bus_name(folder: &Path) -> Option<String> {
     let device = fs::canonicalize(folder.join("device"));
     let device = device.or_else(|_| fs::canonicalize(folder.join(".."))).ok()?;

@@ -42,8 +42,8 @@ use crate::drivers::BlockingSensor;
 
 pub(crate) const FOLDER: &str = "sys/class/hwmon";
 
-/// A kind of channel: the name before the number, the rest of the file's name, the quantity, its unit, and the
-/// factor from the unit of the file.
+/// A kind of channel: the name before the number, the rest of the file's name, the quantity, its unit, and
+/// the factor from the unit of the file.
 struct Kind(&'static str, &'static str, &'static str, &'static str, f64);
 
 const KINDS: &[Kind] = &[

@@ -2,8 +2,8 @@
 //!
 //! # Values
 //! A channel has the file `in_NAME_input`, in the unit of the ABI, or `in_NAME_raw`. A raw value becomes
-//! `(raw + offset) × scale`; the files of offset and scale belong to the channel, or to all channels of its type
-//! or of the device. Where there is no offset it is 0, and where there is no scale it is 1
+//! `(raw + offset) × scale`; the files of offset and scale belong to the channel, or to all channels of its
+//! type or of the device. Where there is no offset it is 0, and where there is no scale it is 1
 //! (Documentation/ABI/testing/sysfs-bus-iio). The value is then converted to the unit of the quantity.
 //!
 //! | type in the ABI | quantity | from → to |
@@ -23,8 +23,8 @@
 //! | `intensity`, `proximity`, `ph`, `uvindex` | the same | no unit |
 //! | `energy`, `capacitance`, `angl`, `incli`, `velocity`, `electricalconductivity`, `count`, `steps` | | J, nF, rad, degrees, m/s, S/m, 1, 1 |
 //!
-//! Two drivers of the kernel deviate from the ABI. They are corrected: the concentrations of `sgp30` and `sgpc3` are
-//! fractions of 1, and the humidity of `bme680` is in per cent (drivers/iio/chemical).
+//! Two drivers of the kernel deviate from the ABI. They are corrected: the concentrations of `sgp30` and
+//! `sgpc3` are fractions of 1, and the humidity of `bme680` is in per cent (drivers/iio/chemical).
 //!
 //! # Troubleshooting
 //! | error | possible cause |
@@ -54,8 +54,8 @@ use crate::drivers::BlockingSensor;
 
 pub(crate) const FOLDER: &str = "sys/bus/iio/devices";
 
-/// A linear function of a channel's value, for what an analogue sensor measures: `value × scale + offset` in the
-/// unit of `quantity`, of a value in the canonical unit of the channel (volt).
+/// A linear function of a channel's value, for what an analogue sensor measures: `value × scale + offset` in
+/// the unit of `quantity`, of a value in the canonical unit of the channel (volt).
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearScale {
     /// The quantity of the result.
@@ -77,8 +77,8 @@ pub struct LinearScale {
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct IioConfig {
-    /// The names of the channels in the ABI: `temp`, `voltage0`, `accel_x`. Empty: all channels of the device,
-    /// which must then be present when it is opened.
+    /// The names of the channels in the ABI: `temp`, `voltage0`, `accel_x`. Empty: all channels of the
+    /// device, which must then be present when it is opened.
     pub channels: Vec<String>,
     /// Functions of the values of channels, by the name of the channel.
     pub scales: BTreeMap<String, LinearScale>,
@@ -169,8 +169,8 @@ pub(crate) fn channel_names(folder: &Path) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// Whether the values of a channel have a unit. The raw signals of gas sensors have none: their concentrations
-/// have neither a scale nor a processed value.
+/// Whether the values of a channel have a unit. The raw signals of gas sensors have none: their
+/// concentrations have neither a scale nor a processed value.
 fn has_quantity(folder: &Path, name: &str) -> bool {
     let Some(channel) = IioChannel::parse(name) else { return false };
     let is_signal = name.starts_with("concentration") && !folder.join(format!("in_{name}_input")).exists();

@@ -1,7 +1,8 @@
-//! Buttons, contacts and rotary encoders with a kernel driver: `gpio-keys`, `rotary-encoder`, keypads, USB buttons.
+//! Buttons, contacts and rotary encoders with a kernel driver: `gpio-keys`, `rotary-encoder`, keypads, USB
+//! buttons.
 //!
-//! The kernel debounces them and queues their events in `/dev/input/event*` (Documentation/input/input.rst), so a
-//! press between two reads is not lost: the sensor is read again for each event.
+//! The kernel debounces them and queues their events in `/dev/input/event*` (Documentation/input/input.rst),
+//! so a press between two reads is not lost: the sensor is read again for each event.
 //!
 //! | event | quantity | value |
 //! |---|---|---|
@@ -9,12 +10,13 @@
 //! | `EV_SW` | switch | 1 while the switch is on |
 //! | `EV_REL` | position | steps since the module started |
 //!
-//! A device with several keys has a channel for each, with the code of `linux/input-event-codes.h` as its name. The
-//! state of a key or switch is unknown, and so without data, until its first event.
+//! A device with several keys has a channel for each, with the code of `linux/input-event-codes.h` as its
+//! name. The state of a key or switch is unknown, and so without data, until its first event.
 //!
 //! # Boot configuration
-//! `dtoverlay=gpio-key,gpio=17,keycode=28,label=bell` or `dtoverlay=rotary-encoder,pin_a=5,pin_b=6,relative_axis=1` in
-//! `/boot/firmware/config.txt`, then a reboot. The user must be in group `input`.
+//! `dtoverlay=gpio-key,gpio=17,keycode=28,label=bell` or
+//! `dtoverlay=rotary-encoder,pin_a=5,pin_b=6,relative_axis=1` in `/boot/firmware/config.txt`, then a reboot.
+//! The user must be in group `input`.
 //!
 //! # Troubleshooting
 //! | error | possible cause |
@@ -24,8 +26,9 @@
 //! | `refused: ... codes` | a keyboard: name the keys in `codes` |
 //!
 //! # Deliberately absent
-//! Absolute axes (touch screens, joysticks). The state at the start: asking for it needs a system call (`EVIOCGKEY`)
-//! without a safe interface; contacts whose state matters at once use the driver `contact`, on the pin.
+//! Absolute axes (touch screens, joysticks). The state at the start: asking for it needs a system call
+//! (`EVIOCGKEY`) without a safe interface; contacts whose state matters at once use the driver `contact`, on
+//! the pin.
 
 use std::{
     fs::{self, File},
@@ -55,7 +58,8 @@ const EVENTS_PER_READ: usize = 64;
 /// A manifest has at most as many series.
 const MAX_CHANNELS: usize = 64;
 
-/// The sensor. It reads the device that its filter matches when it is opened, and again after it was unplugged.
+/// The sensor. It reads the device that its filter matches when it is opened, and again after it was
+/// unplugged.
 ///
 /// ```
 /// use iotpi_core::DeviceErrorKind;
@@ -196,8 +200,8 @@ impl Source {
         let path = sysfs.path("dev/input").join(name);
         let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
         let file = fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(&path);
-        // The constructor that is not deprecated is unsafe: the descriptor must not change or close while it is
-        // registered. A file in the registration does neither.
+        // The constructor that is not deprecated is unsafe: the descriptor must not change or close while it
+        // is registered. A file in the registration does neither.
         #[allow(deprecated)]
         let file = file.and_then(|file| AsyncFd::with_interest(file, Interest::READABLE));
         Ok(Self { file: file.map_err(|error| sysfs.error(&path, error))?, bytes: Vec::new() })

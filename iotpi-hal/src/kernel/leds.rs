@@ -1,9 +1,9 @@
 //! Lamps with a kernel driver: the LEDs of the board, and those of overlays (`gpio-led`, `pca963x`).
 //!
 //! # Settings of the kernel
-//! A lamp has a brightness from 0 to `max_brightness`, and a trigger: what the kernel itself shows with it, such as
-//! `mmc0` (access to the SD card). The driver sets the trigger to `none` with its first action, and restores it
-//! when the lamp is made safe (Documentation/leds/leds-class.rst).
+//! A lamp has a brightness from 0 to `max_brightness`, and a trigger: what the kernel itself shows with it,
+//! such as `mmc0` (access to the SD card). The driver sets the trigger to `none` with its first action, and
+//! restores it when the lamp is made safe (Documentation/leds/leds-class.rst).
 //!
 //! # Troubleshooting
 //! | error | possible cause |

@@ -20,7 +20,8 @@
 //! | `charging` without data | the gauge does not know: it shows `Unknown` |
 //!
 //! # Deliberately absent
-//! Charge and energy in ampere hours and watt hours: a gauge that shows them shows `capacity` too. Charge control.
+//! Charge and energy in ampere hours and watt hours: a gauge that shows them shows `capacity` too. Charge
+//! control.
 
 use std::path::Path;
 

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use iotpi_core::{Channel, DeviceError, Quantity, Sample, model::reading::SeriesSpec};
 
-/// Makes a series of each quantity. Where a quantity occurs more than once, the name of the channel distinguishes
-/// them.
+/// Makes a series of each quantity. Where a quantity occurs more than once, the name of the channel
+/// distinguishes them.
 pub(super) fn distinguish(found: Vec<(Quantity, String)>) -> Vec<SeriesSpec> {
     let mut count: HashMap<String, usize> = HashMap::new();
     for (quantity, _) in &found {

@@ -3,7 +3,7 @@
 use std::{
     cmp::Ordering,
     fs,
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -76,11 +76,13 @@ impl Sysfs {
     }
 
     /// Writes an attribute. It does not create a file.
+    #[cfg(feature = "tokio")]
     pub(crate) fn write(&self, file: &Path, text: &str) -> Result<(), DeviceError> {
         write(file, text).map_err(|error| self.error(file, error))
     }
 
     /// Whether the user may write an attribute.
+    #[cfg(feature = "tokio")]
     pub(crate) fn check_writable(&self, file: &Path) -> Result<(), DeviceError> {
         fs::OpenOptions::new().write(true).open(file).map(drop).map_err(|error| self.error(file, error))
     }
@@ -145,8 +147,9 @@ mod errno {
     pub const ENODEV: i32 = 19;
 }
 
+#[cfg(feature = "tokio")]
 pub(crate) fn write(file: &Path, text: &str) -> io::Result<()> {
-    fs::OpenOptions::new().write(true).truncate(true).open(file)?.write_all(text.as_bytes())
+    io::Write::write_all(&mut fs::OpenOptions::new().write(true).truncate(true).open(file)?, text.as_bytes())
 }
 
 fn read(file: &Path) -> io::Result<String> {

@@ -1,7 +1,7 @@
 //! Thermal zones of the kernel: the temperatures of the processor and of other parts of the board.
 //!
-//! Values are in thousandths of a degree Celsius (Documentation/ABI/testing/sysfs-class-thermal). A zone is found
-//! by its type, such as `cpu-thermal`, never by its number.
+//! Values are in thousandths of a degree Celsius (Documentation/ABI/testing/sysfs-class-thermal). A zone is
+//! found by its type, such as `cpu-thermal`, never by its number.
 //!
 //! # Troubleshooting
 //! | error | possible cause |

@@ -21,9 +21,9 @@
 //! kernel then shows each thermometer as a folder `/sys/bus/w1/devices/28-*`, which any user may read.
 //!
 //! # Conversion
-//! One conversion takes 750 ms. With several thermometers, the driver starts it for all of a bus at once through
-//! `therm_bulk_read` (Documentation/w1/slaves/w1_therm.rst), if it may write that file, which belongs to root
-//! (`docs/howto/kernel-sensors.md`). Otherwise they convert one after the other.
+//! One conversion takes 750 ms. With several thermometers, the driver starts it for all of a bus at once
+//! through `therm_bulk_read` (Documentation/w1/slaves/w1_therm.rst), if it may write that file, which belongs
+//! to root (`docs/howto/kernel-sensors.md`). Otherwise they convert one after the other.
 //!
 //! # 85 °C
 //! After power-on the scratchpad contains 85.000 °C, which is also a valid temperature. Byte 6 of the
@@ -57,6 +57,7 @@ use iotpi_core::{Channel, DeviceError, DeviceErrorKind, Quantity, Sample, model:
 use super::{Sysfs, series, sysfs::entries};
 use crate::drivers::BlockingSensor;
 
+#[cfg(feature = "sim")]
 pub(crate) use scratchpad::crc8;
 
 /// The sysfs folder of the 1-Wire devices.
@@ -87,8 +88,8 @@ pub struct W1 {
 }
 
 impl W1 {
-    /// The thermometers with these ids (`28-00000abcdef0`), which need not be present yet; without ids, all that
-    /// are present now.
+    /// The thermometers with these ids (`28-00000abcdef0`), which need not be present yet; without ids, all
+    /// that are present now.
     ///
     /// # Errors
     /// - [`DeviceErrorKind::NotFound`]: there is no thermometer, and no id is given.

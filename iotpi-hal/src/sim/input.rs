@@ -87,7 +87,8 @@ impl SimInput {
         }
     }
 
-    /// Writes a key event and `SYN_REPORT`: `struct input_event` has a time, the type, the code and the value.
+    /// Writes a key event and `SYN_REPORT`: `struct input_event` has a time, the type, the code and the
+    /// value.
     fn report(&mut self, is_pressed: bool) -> io::Result<()> {
         let event = |kind: u16, code: u16, value: i32| {
             let time = [0; 2 * size_of::<usize>()];

@@ -181,8 +181,8 @@ impl KernelFiles {
             match fault {
                 None => fs::write(file, format!("{text}\n"))?,
                 Some(Fault::Noise) => fs::write(file, [0; 4].map(|_| self.faults.random_byte()))?,
-                // Neither reading nor writing a folder works. The kernel's driver detects the other faults, by a
-                // checksum or by waiting in vain, and reports an error in the same way.
+                // Neither reading nor writing a folder works. The kernel's driver detects the other faults,
+                // by a checksum or by waiting in vain, and reports an error in the same way.
                 Some(_) => {
                     let _ = fs::remove_file(&file);
                     fs::create_dir(file)?;

@@ -4,8 +4,8 @@ use iotpi_core::Quantity;
 
 use crate::kernel::{quantities::quantity, sysfs::digits};
 
-/// A type of channel: its name in the ABI, the quantity, the canonical unit, and the factor from the unit of the
-/// ABI to it (Documentation/ABI/testing/sysfs-bus-iio, "Units after application of scale and offset").
+/// A type of channel: its name in the ABI, the quantity, the canonical unit, and the factor from the unit of
+/// the ABI to it (Documentation/ABI/testing/sysfs-bus-iio, "Units after application of scale and offset").
 struct ChannelType(&'static str, &'static str, &'static str, f64);
 
 const TYPES: &[ChannelType] = &[
@@ -41,8 +41,8 @@ const TYPES: &[ChannelType] = &[
     ChannelType("voltage", "voltage", "volt", 1e-3),
 ];
 
-/// Chips whose kernel driver deviates from the ABI: the name, the beginning of the names of the channels, and the
-/// factor from the processed value to the unit of the ABI.
+/// Chips whose kernel driver deviates from the ABI: the name, the beginning of the names of the channels, and
+/// the factor from the processed value to the unit of the ABI.
 const CORRECTIONS: &[(&str, &str, f64)] = &[
     // drivers/iio/chemical/sgp30.c, sgp_read_raw: a fraction, not per cent.
     ("sgp30", "concentration", 100.0),
@@ -75,7 +75,8 @@ pub(super) struct IioChannel {
 }
 
 impl IioChannel {
-    /// The channel with this name; `None` if the ABI has no quantity for it, as for quaternions and time stamps.
+    /// The channel with this name; `None` if the ABI has no quantity for it, as for quaternions and time
+    /// stamps.
     pub fn parse(name: &str) -> Option<Self> {
         let (indexed, modifier) = name.split_once('_').unwrap_or((name, ""));
         let statistic = modifier.rsplit('_').next().unwrap_or_default();

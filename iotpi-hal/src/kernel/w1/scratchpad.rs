@@ -68,8 +68,8 @@ fn checked(millidegrees: i32) -> Result<f64, DeviceError> {
     Err(out_of_range(format!("{celsius} °C is outside -55 to 125")))
 }
 
-/// MAX31850 (datasheet, memory map): bytes 0 and 1 are sixteenths of a degree of the thermocouple, of which the
-/// lowest two bits are a reserved one and the fault. Bits 0 to 2 of byte 2 are the kind of fault.
+/// MAX31850 (datasheet, memory map): bytes 0 and 1 are sixteenths of a degree of the thermocouple, of which
+/// the lowest two bits are a reserved one and the fault. Bits 0 to 2 of byte 2 are the kind of fault.
 fn thermocouple(data: [u8; 8]) -> Result<f64, DeviceError> {
     if data[0] & 1 == 1 {
         let kind = match data[2] & 7 {
@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn the_half_degrees_of_a_ds18s20_are_no_power_on_value() {
-        // DS18S20 datasheet, table 1 and the formula TEMP_READ - 0.25 + (COUNT_PER_C - COUNT_REMAIN) / COUNT_PER_C.
+        // DS18S20 datasheet, table 1 and the formula TEMP_READ - 0.25 + (COUNT_PER_C - COUNT_REMAIN) /
+        // COUNT_PER_C.
         let data = |raw: u8, remain: u8| [raw, 0, 0x4B, 0x46, 0xFF, 0xFF, remain, 0x10];
 
         assert_eq!(temperature("10", &file(data(0x32, 0x0C), 25_000)).unwrap(), 25.0);
