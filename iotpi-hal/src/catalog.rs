@@ -124,6 +124,8 @@ pub enum OpenError {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Setup {
+    // Cameras and simulated inputs need it.
+    #[cfg_attr(not(any(feature = "sim", feature = "camera")), allow(dead_code))]
     clock: Arc<dyn Clock>,
     state_folder: Option<PathBuf>,
     #[cfg(feature = "sim")]
