@@ -15,6 +15,7 @@ pub mod ads1115;
 pub mod aht20;
 pub mod bh1750;
 pub mod bme280;
+pub mod bme680;
 #[cfg(feature = "tokio")]
 pub mod contact;
 #[cfg(feature = "tokio")]

@@ -4,6 +4,7 @@
 //! Deliberately absent: a simulated sensor that replaces its driver.
 
 mod bme280;
+mod bme680;
 mod chips;
 mod command_chip;
 mod ds18b20;
@@ -21,6 +22,7 @@ pub(crate) mod sysfs;
 mod world;
 
 pub use bme280::bme280;
+pub use bme680::bme680;
 pub use chips::{aht20, bh1750, scd4x, sht};
 pub use command_chip::CommandChip;
 pub(crate) use ds18b20::SimW1;

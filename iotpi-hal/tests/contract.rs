@@ -59,6 +59,9 @@ fn expected_error(driver: &str, fault: Fault) -> Option<DeviceErrorKind> {
     match (driver, fault) {
         // The second input has another configuration.
         ("ads1115", Fault::Stuck) => Some(NotFound),
+        ("bme680", Fault::AllOnes | Fault::Hung) => Some(Timeout),
+        // The chip has no checksum.
+        ("bme680", Fault::Corrupt) => None,
         ("hx711", Fault::Unplugged | Fault::AllOnes | Fault::Hung) => Some(Timeout),
         ("hx711", Fault::Corrupt) => None,
         // Without an echo nothing is known.
@@ -199,6 +202,7 @@ fn expected_range(driver: &str, quantity: &Quantity, weather: &Weather) -> Range
             "energy" => 0.0..=1e6,
             "battery-level" => around(80.0, 1e-9),
             "charging" => 0.0..=0.0,
+            "gas-resistance" => around(weather.gas_resistance, 500.0),
             "mass" => around(weather.mass, 0.0001),
             "soil-moisture" => around(weather.humidity, 1.0),
             other => panic!("no expectation for `{other}`"),

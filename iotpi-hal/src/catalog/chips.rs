@@ -22,6 +22,7 @@ use crate::{
         ads1115::{self, Ads1115, FullScale, Input, Measurand},
         aht20::{self, Aht20},
         bh1750::{self, Bh1750},
+        bme680::{self, Bme680},
         ina219::{self, Ina219},
         mcp9808::{self, Mcp9808},
         scd4x::{self, Scd4x},
@@ -62,6 +63,16 @@ pub(super) static ENTRIES: &[CatalogEntry] = &[
         example: "bus = \"sim\"\naddress = 0x23",
         readme: "reference-app/modules/light/README.md",
         open: bh1750,
+    },
+    CatalogEntry {
+        name: "bme680",
+        title: "Bosch BME680, BME688: temperature, humidity, pressure and gas resistance",
+        offers: &["temperature", "humidity", "pressure", "gas-resistance"],
+        connects: "I2C, 0x76 or 0x77",
+        buses: ALL_BUSES,
+        example: "bus = \"sim\"\naddress = 0x77",
+        readme: "reference-app/modules/air/README.md",
+        open: bme680,
     },
     CatalogEntry {
         name: "ina219",
@@ -266,6 +277,13 @@ fn bh1750(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let address = settings.address(&[bh1750::PRIMARY_ADDRESS, bh1750::SECONDARY_ADDRESS])?;
     let (i2c, delay) = open!(settings, setup, "bh1750", address, sim::bh1750(setup.world.clone()));
     sensor(Bh1750::new(i2c, delay, address))
+}
+
+fn bme680(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+    let settings: I2cSettings = read(settings)?;
+    let address = settings.address(&[bme680::PRIMARY_ADDRESS, bme680::SECONDARY_ADDRESS])?;
+    let (i2c, delay) = open!(settings, setup, "bme680", address, sim::bme680(setup.world.clone()));
+    sensor(Bme680::new(i2c, delay, address))
 }
 
 fn ina219(settings: Value, setup: &Setup) -> Result<Device, Failure> {

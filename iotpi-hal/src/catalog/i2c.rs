@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::{Failure, Setup, not_built};
 use crate::bus::{Bus, SystemDelay};
 
-/// Settings of a chip on an I2C bus that has no other settings: `aht20`, `bh1750`, `mcp9808`, `scd4x`, `sht3x`,
+/// Settings of a chip on an I2C bus that has no other settings: `aht20`, `bh1750`, `bme680`, `mcp9808`, `scd4x`, `sht3x`,
 /// `sht4x`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
