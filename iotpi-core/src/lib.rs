@@ -12,6 +12,8 @@ pub mod client;
 pub mod device;
 #[cfg(feature = "client")]
 mod durable_file;
+#[cfg(all(feature = "client", feature = "log", feature = "schemars"))]
+pub mod guide;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod model;
