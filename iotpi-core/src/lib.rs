@@ -23,6 +23,7 @@ pub mod module;
 mod outage;
 #[cfg(feature = "client")]
 pub mod outbox;
+pub mod processing;
 #[cfg(feature = "client")]
 mod random;
 #[cfg(feature = "stop-signal")]

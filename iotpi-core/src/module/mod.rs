@@ -10,6 +10,7 @@ pub(crate) mod measure;
 #[cfg(feature = "schemars")]
 mod params_schema;
 pub(crate) mod recorder;
+pub(crate) mod report_on_change;
 pub(crate) mod runner;
 mod safety_lease;
 pub(crate) mod sensor;
@@ -22,6 +23,7 @@ pub use self::{
     composite::CompositeModule,
     measure::{IntoSamples, Measuring, measure, measure_blocking, measure_with},
     recorder::Recorder,
+    report_on_change::ReportOnChange,
     runner::{RunError, Runner},
     sensor::SensorModule,
 };

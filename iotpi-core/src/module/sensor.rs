@@ -10,9 +10,9 @@ use crate::{
     device::{DeviceError, DeviceErrorKind, Sensor},
     model::{
         manifest::{Manifest, Measure},
-        reading::{Outcome, Reading, Sample},
+        reading::{Outcome, Quantity, Reading, Sample, SeriesSpec},
     },
-    module::{Module, ModuleError},
+    module::{Module, ModuleError, report_on_change::ReportOnChange},
     time::{Clock, SystemClock},
     uplink::Uplink,
 };
@@ -41,6 +41,7 @@ pub struct SensorModule<S> {
     every: Duration,
     description: Option<String>,
     clock: Arc<dyn Clock>,
+    changes: Option<ReportOnChange>,
 }
 
 impl<S: Sensor> SensorModule<S> {
@@ -52,6 +53,7 @@ impl<S: Sensor> SensorModule<S> {
             every: every.max(Duration::from_millis(1)),
             description: None,
             clock: SystemClock::shared(),
+            changes: None,
         }
     }
 
@@ -67,6 +69,26 @@ impl<S: Sensor> SensorModule<S> {
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// Records changes only, and a sample after the maximum interval, which the manifest then contains.
+    #[must_use]
+    pub fn reporting(mut self, changes: ReportOnChange) -> Self {
+        self.changes = Some(changes);
+        self
+    }
+
+    /// The longest time between two readings of a quantity.
+    fn interval(&self, quantity: &Quantity) -> Duration {
+        self.changes.as_ref().map_or(self.every, |changes| changes.interval(quantity, self.every))
+    }
+
+    /// The samples to record: all, or those that changed.
+    fn without_unchanged(&mut self, samples: Vec<Sample>) -> Vec<Sample> {
+        match &mut self.changes {
+            Some(changes) => changes.filter(samples),
+            None => samples,
+        }
     }
 
     /// Measures once, and after a faulty transfer on the bus once more.
@@ -128,8 +150,11 @@ async fn change(sensor: &mut impl Sensor, from: Instant) {
 #[async_trait]
 impl<S: Sensor> Module for SensorModule<S> {
     fn manifest(&self) -> Manifest {
-        let measures =
-            self.sensor.series().into_iter().map(|one| Measure::new(one, Some(self.every))).collect();
+        let measure = |series: SeriesSpec| {
+            let every = self.interval(&series.quantity);
+            Measure::new(series, Some(every))
+        };
+        let measures = self.sensor.series().into_iter().map(measure).collect();
         Manifest { description: self.description.clone(), measures, ..Manifest::default() }
     }
 
@@ -160,6 +185,10 @@ impl<S: Sensor> Module for SensorModule<S> {
                 _ => {}
             }
             failing = error.is_some();
+            let samples = self.without_unchanged(samples);
+            if samples.is_empty() {
+                continue;
+            }
             let readings = self.stamped(samples, &up);
             if let Err(error) = up.record(readings).await {
                 tracing::warn!(module = %up.module_id(), %error, "readings were refused");
