@@ -17,10 +17,11 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use iotpi_core::{Actuator, Camera, Clock, DeviceError, DeviceErrorKind, Sensor};
+use iotpi_core::{Actuator, Camera, Clock, DeviceError, DeviceErrorKind, Sensor, SystemClock};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::settings_shape::SettingsShape;
 use crate::bus::Bus;
 #[cfg(feature = "sim")]
 use crate::sim::World;
@@ -28,7 +29,10 @@ use crate::sim::World;
 mod actuators;
 #[cfg(feature = "camera")]
 mod cameras;
+#[cfg(feature = "sim")]
+mod check;
 mod chips;
+mod connections;
 mod i2c;
 mod inputs;
 mod kernel;
@@ -36,13 +40,17 @@ mod pin;
 mod pin_chips;
 mod pins;
 mod sensors;
+mod settings_shape;
 
 pub use actuators::{LedSettings, Pca9685Settings, PwmOutput, RelayPin, RelaySettings, ServoSettings};
 #[cfg(feature = "camera")]
 pub use cameras::{ReplaySettings, RpicamSettings, TestCardSettings};
 #[cfg(feature = "v4l")]
 pub use cameras::{V4lControlsSettings, V4lSettings};
+#[cfg(feature = "sim")]
+pub use check::SettingsFault;
 pub use chips::{Ads1115Input, Ads1115Settings, Ina219Settings};
+pub use connections::Connection;
 pub use i2c::I2cSettings;
 pub use inputs::{ContactSettings, CounterSettings, MotionSettings};
 #[cfg(feature = "linux")]
@@ -225,9 +233,28 @@ impl CatalogEntry {
     pub fn open(&self, settings: impl Into<Value>, setup: &Setup) -> Result<Device, OpenError> {
         let driver = self.name;
         (self.open)(settings.into(), setup).map_err(|failure| match failure {
-            Failure::Settings(source) => OpenError::Settings { driver, source },
-            Failure::Device(source) => OpenError::Device { driver, source },
+            Failure::Settings { source, .. } => OpenError::Settings { driver, source },
+            Failure::NotBuilt(source) | Failure::Device(source) => OpenError::Device { driver, source },
         })
+    }
+
+    /// The keys of the driver's settings, in the order of its settings type.
+    ///
+    /// ```
+    /// assert_eq!(iotpi_hal::catalog::find("bmp280").unwrap().keys(), ["bus", "i2c", "address"]);
+    /// ```
+    #[must_use]
+    pub fn keys(&self) -> &'static [&'static str] {
+        self.shape().keys
+    }
+
+    /// The shape of the driver's settings.
+    fn shape(&self) -> SettingsShape {
+        // No settings type is read from null, and an opening function reads the settings first.
+        match (self.open)(Value::Null, &Setup::new(SystemClock::shared())) {
+            Err(Failure::Settings { shape, .. }) => shape(),
+            _ => SettingsShape::default(),
+        }
     }
 }
 
@@ -238,7 +265,13 @@ fn names() -> String {
 /// The error of an opening function, which does not know the name of its driver.
 #[derive(Debug)]
 enum Failure {
-    Settings(serde_json::Error),
+    Settings {
+        source: serde_json::Error,
+        /// The shape of the settings type.
+        shape: fn() -> SettingsShape,
+    },
+    /// The device has no such bus, or this build has none.
+    NotBuilt(DeviceError),
     Device(DeviceError),
 }
 
@@ -249,7 +282,8 @@ impl From<DeviceError> for Failure {
 }
 
 fn read<S: DeserializeOwned>(settings: Value) -> Result<S, Failure> {
-    serde_json::from_value(settings).map_err(Failure::Settings)
+    serde_json::from_value(settings)
+        .map_err(|source| Failure::Settings { source, shape: settings_shape::shape::<S> })
 }
 
 fn not_built(bus: Bus) -> Failure {
@@ -259,7 +293,7 @@ fn not_built(bus: Bus) -> Failure {
     } else {
         format!("this program was built without bus `{word}`: build it with `--features {word}`")
     };
-    Failure::Device(DeviceError::new(DeviceErrorKind::Refused, message))
+    Failure::NotBuilt(DeviceError::new(DeviceErrorKind::Refused, message))
 }
 
 fn wrong(message: impl Into<String>) -> Failure {

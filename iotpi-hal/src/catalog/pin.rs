@@ -53,6 +53,8 @@ const HEADER: [Option<u8>; 40] = {
         bcm(21),
     ]
 };
+/// The name by which a deserializer recognizes a pin.
+pub(super) const TYPE_NAME: &str = "iotpi_hal::catalog::Pin";
 /// The highest BCM number on the header.
 const LAST: u8 = 27;
 
@@ -126,8 +128,12 @@ impl<'de> Deserialize<'de> for Pin {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
 
-        impl de::Visitor<'_> for Visitor {
+        impl<'de> de::Visitor<'de> for Visitor {
             type Value = Pin;
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Pin, D::Error> {
+                deserializer.deserialize_any(self)
+            }
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a pin: 17, \"GPIO17\" or \"BOARD11\"")
@@ -146,7 +152,7 @@ impl<'de> Deserialize<'de> for Pin {
             }
         }
 
-        deserializer.deserialize_any(Visitor)
+        deserializer.deserialize_newtype_struct(TYPE_NAME, Visitor)
     }
 }
 
