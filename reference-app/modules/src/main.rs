@@ -1,22 +1,24 @@
 //! The stock modules: a settings file in TOML becomes a module that runs as a service, or once from cron.
 //!
 //! Deliberately absent: a plug-in loader. To support another device, write a driver in `iotpi-hal`, or a
-//! program based on `iotpi-core`.
+//! program based on `iotpi-core`: `iotpi-module new` creates one.
 #![forbid(unsafe_code)]
 
 mod catalog_table;
+mod check;
+mod doctor;
+mod new;
+mod reload;
+mod run;
+mod scan;
 mod settings;
 mod stock;
 mod stop;
+mod wiring;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
-use iotpi_core::{HubClient, Runner, SystemClock};
-use iotpi_hal::catalog::Setup;
-
-use self::{settings::Settings, stock::Stock};
+use clap::{Parser, Subcommand};
 
 /// Runs a module made of devices with a driver in the catalog.
 #[derive(Debug, Parser)]
@@ -33,47 +35,32 @@ enum Command {
     /// (`nohup`), it keeps running.
     ///
     /// The command line takes precedence over the environment, and the environment over the file.
-    #[command(after_help = RUN_HELP)]
-    Run(Run),
+    ///
+    /// When the settings file has changed, the module starts again with the new settings: first its devices are
+    /// made safe. A file with faults changes nothing; the faults are logged.
+    #[command(after_help = run::HELP)]
+    Run(run::Run),
+    /// Checks a settings file without opening a device: prints all faults, each with its line. Exit code 1 if
+    /// there are any.
+    Check {
+        /// The settings file.
+        file: PathBuf,
+    },
+    /// Draws the 40-pin header of a Raspberry Pi with the wires of the devices, as SVG on the standard output:
+    /// `iotpi-module wiring greenhouse.toml > greenhouse.svg`.
+    Wiring {
+        /// The settings file.
+        file: PathBuf,
+    },
+    /// Checks this machine and the hub: power, clock, buses, permissions, disk. Each fault comes with the command
+    /// or the line that corrects it. Exit code 1 if something fails.
+    Doctor(doctor::Doctor),
+    /// Creates a folder with a program of your own that is a module: with a test, and a README.
+    New(new::New),
+    /// Lists the devices that the kernel of this machine shows, and prints a settings file with them.
+    Scan,
     /// Lists the drivers of this build: quantities or actions, connection and bus.
     List,
-}
-
-const RUN_HELP: &str = "Example, `temperature.toml`:\n
-  id = \"temperature\"
-  hub = \"http://raspberrypi.local:8000\"
-  token_file = \"/etc/iotpi/temperature.token\"
-
-  [[device]]
-  driver = \"bme280\"
-  bus = \"linux\"
-  every_secs = 60
-
-A token: `iotpi-hub token add --role module --module temperature` on the hub's machine.
-RUST_LOG sets what is logged (info; debug; iotpi_core=debug).";
-
-#[derive(Debug, Args)]
-struct Run {
-    /// The settings file.
-    file: PathBuf,
-    /// Takes one reading or frame, or runs the pending command, and exits: for cron. Fails when the device or
-    /// hub fails.
-    #[arg(long)]
-    once: bool,
-    /// The hub, `http://HOST:PORT`.
-    #[arg(long, value_name = "URL", env = "IOTPI_URL")]
-    hub: Option<String>,
-    /// A file that contains the module's token. Default: IOTPI_TOKEN, else the token of the settings file.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// A folder of this module for readings that the hub has not accepted yet and for the log of hazardous
-    /// commands. Default: the folder of the settings file, else `outbox` in systemd's STATE_DIRECTORY;
-    /// without any of them both are in memory.
-    #[arg(long, value_name = "DIR")]
-    outbox: Option<PathBuf>,
-    /// Also exits when standard input is closed: for a program that runs modules.
-    #[arg(long, hide = true)]
-    until_stdin_closes: bool,
 }
 
 fn main() -> ExitCode {
@@ -82,7 +69,15 @@ fn main() -> ExitCode {
             print!("{}", catalog_table::table());
             Ok(())
         }
-        Command::Run(run) => start(&run),
+        Command::Check { file } => check::check(&file),
+        Command::Doctor(doctor) => doctor::doctor(&doctor),
+        Command::New(new) => new::new(&new),
+        Command::Scan => {
+            print!("{}", scan::report(&iotpi_hal::kernel::Sysfs::new()));
+            Ok(())
+        }
+        Command::Wiring { file } => wiring::wiring(&file),
+        Command::Run(run) => run::run(&run),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,31 +86,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn start(run: &Run) -> anyhow::Result<()> {
-    iotpi_core::log::init();
-    let settings = Settings::read(&run.file)?;
-    let url = settings.hub_url(run.hub.as_deref());
-    let token = settings.token(run.token_file.as_deref(), std::env::var("IOTPI_TOKEN").ok())?;
-    let hub = HubClient::new(&url)?.with_token(token);
-    let outbox = settings.outbox(run.outbox.as_deref(), std::env::var_os("STATE_DIRECTORY"));
-    // One thread: a module mostly waits. A blocking driver runs on a thread of its own.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ended = runtime.block_on(async {
-        let stop = (!run.once).then(|| stop::stop_token(run.until_stdin_closes));
-        let module = Stock::open(&settings, &Setup::new(SystemClock::shared()), outbox.as_deref())?;
-        let mut runner = Runner::new(hub.uplink(settings.id.clone()));
-        if let Some(folder) = outbox {
-            runner = runner.with_outbox_dir(folder);
-        }
-        let ended = match stop {
-            Some(stop) => runner.run_until(module, stop).await,
-            None => runner.once(module).await,
-        };
-        ended.with_context(|| format!("module `{}` at {url}", settings.id))
-    });
-    // A hanging device blocks its thread; the process does not wait for it.
-    runtime.shutdown_background();
-    ended
 }
