@@ -41,6 +41,57 @@ fn an_invalid_setting_is_reported_with_its_line() {
 }
 
 #[test]
+fn check_prints_all_faults_and_opens_no_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lamp.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        iotpi_module(&["check", file.to_str().unwrap()])
+    };
+
+    let wrong =
+        check("id = \"lamp\"\n[[device]]\ndriver = \"led\"\npin = 40\n[[device]]\ndriver = \"bme820\"\n");
+    let right = check("id = \"lamp\"\n[[device]]\ndriver = \"bme280\"\ni2c = \"/dev/i2c-77\"\n");
+
+    assert_eq!(wrong.status.code(), Some(1));
+    let stderr = text(&wrong.stderr);
+    assert!(
+        stderr.contains("line 4: ") && stderr.contains("line 6: ") && stderr.contains("bme280"),
+        "{stderr}"
+    );
+    assert!(right.status.success(), "{}", text(&right.stderr));
+    assert!(text(&right.stdout).contains("module `lamp` with 1 device: no faults"));
+}
+
+#[test]
+fn wiring_prints_a_picture_and_scan_a_settings_file() {
+    let golden = |name: &str| format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+
+    let wiring = iotpi_module(&["wiring", &golden("wiring.toml")]);
+    let scan = iotpi_module(&["scan"]);
+
+    assert_eq!(text(&wiring.stdout), std::fs::read_to_string(golden("wiring.svg")).unwrap());
+    assert!(scan.status.success() && text(&scan.stdout).contains("id = "));
+}
+
+#[test]
+fn doctor_fails_when_a_bus_is_missing_and_prints_its_remedy() {
+    let machine = tempfile::tempdir().unwrap();
+    let file = machine.path().join("air.toml");
+    let settings = "id = \"air\"\nhub = \"http://127.0.0.1:9\"\n[[device]]\ndriver = \"bme280\"\n";
+    std::fs::write(&file, settings).unwrap();
+
+    let root = machine.path().to_str().unwrap();
+    let doctor = iotpi_module(&["doctor", file.to_str().unwrap(), "--root", root]);
+    let alone = iotpi_module(&["doctor", "--root", root]);
+
+    assert_eq!((doctor.status.code(), alone.status.code()), (Some(1), Some(0)));
+    let findings = text(&doctor.stdout);
+    assert!(findings.contains("FAIL  i2c") && findings.contains("do_i2c 0"), "{findings}");
+    assert!(findings.contains("FAIL  hub"), "{findings}");
+}
+
+#[test]
 fn the_error_for_a_missing_token_names_the_command_that_creates_one() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lamp.toml");
@@ -54,7 +105,13 @@ fn the_error_for_a_missing_token_names_the_command_that_creates_one() {
 
 #[test]
 fn every_command_has_a_help_text() {
-    for arguments in [&["--help"][..], &["run", "--help"], &["list", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["list", "--help"],
+        &["check", "--help"],
+        &["doctor", "--help"],
+    ] {
         let help = iotpi_module(arguments);
 
         assert!(help.status.success() && text(&help.stdout).contains("Usage: iotpi-module"), "{arguments:?}");
