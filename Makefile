@@ -43,9 +43,10 @@ torture: doctor-torture $(DASHBOARD) ## Runs the stress tests at full size, a qu
 check: doctor-check $(DASHBOARD) ## Runs every static check: formatting, lints, documentation, licences, layers
 	@scripts/check.sh
 
-bless: doctor-bless ## Regenerates the golden files: openapi.json, the live protocol, the config, the dashboard's types
+bless: doctor-bless ## Regenerates the golden files: openapi.json, the live protocol, the config, the dashboard's types, the public Rust interface
 	BLESS=1 cargo test --quiet --locked --package iotpi-hub --test it golden
 	cd frontend && npm run --silent api
+	scripts/public-api.sh --bless
 
 ui: doctor-ui $(DASHBOARD) ## Builds the dashboard if its sources changed
 

@@ -33,6 +33,7 @@ document() { check "rustdoc $1" env RUSTDOCFLAGS='--deny warnings' cargo doc --q
 document 'the default features'
 document 'no features' --no-default-features --package iotpi-core --package iotpi-hal --package iotpi-hub
 document 'all features' --all-features --package iotpi-core --package iotpi-hal --package iotpi-hub
+check 'the public Rust interface' scripts/public-api.sh
 check layers cargo test --quiet --locked --package iotpi-demo --test it layers
 check 'packed crates' scripts/package.sh
 check cargo-deny cargo deny --all-features check bans licenses sources

@@ -180,6 +180,13 @@ need_deny() {
     or_fail 'cargo-deny could not be built' "$OFFLINE" cargo install --locked --root .venv cargo-deny
 }
 
+# Its version belongs to that of Rust: see scripts/public-api.sh.
+need_public_api() {
+    [ ! -x .venv/bin/cargo-public-api ] || return 0
+    log 'building cargo-public-api in .venv, once: this takes some minutes'
+    or_fail 'cargo-public-api could not be built' "$OFFLINE" cargo install --locked --root .venv cargo-public-api@0.52.0
+}
+
 need_fuzz() {
     have c++ || packages 'the build of libFuzzer' g++
     have cargo-fuzz || [ -x .venv/bin/cargo-fuzz ] && return 0
@@ -218,8 +225,8 @@ for command in "$@"; do
         test-pi) need_rust; need_arm; need_pi ;;
         test-arm) need_rust; need_arm; have qemu-aarch64-static || packages 'the emulation of Arm programs' qemu-user-static ;;
         wheel) need_rust; need_python; need_zig ;;
-        check) need_rust; need_node; need_python; need_libclang; need_deny ;;
-        bless) need_rust; need_node; need_python ;;
+        check) need_rust; need_node; need_python; need_libclang; need_deny; need_public_api ;;
+        bless) need_rust; need_node; need_python; need_libclang; need_public_api ;;
         test) need_rust; need_node; need_python; need_libclang; need_browser; need_ffmpeg; need_curl; need_nginx ;;
         *) fail "the requirements of \`$command\` are unknown" 'the commands are at the end of scripts/doctor.sh' ;;
     esac

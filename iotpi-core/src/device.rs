@@ -76,6 +76,14 @@ pub trait Sensor: Send {
 }
 
 /// A sensor whose samples are on one channel: see [`Sensor::on_channel`].
+///
+/// ```
+/// use iotpi_core::{Quantity, Sensor, measure};
+///
+/// let sensor = measure(Quantity::Temperature, async || Ok(61.5)).on_channel("supply".parse()?);
+/// assert_eq!(sensor.series()[0].channel, Some("supply".parse()?));
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug)]
 pub struct OnChannel<S> {
     sensor: S,
@@ -104,6 +112,36 @@ impl<S: Sensor> Sensor for OnChannel<S> {
 }
 
 /// A device that runs actions: a lamp, a valve, a motor.
+///
+/// ```
+/// use iotpi_core::{Action, ActionSpec, Actuator, DeviceError, async_trait};
+/// use serde_json::{Map, Value, json};
+///
+/// struct Lamp {
+///     on: bool,
+/// }
+///
+/// #[async_trait]
+/// impl Actuator for Lamp {
+///     fn actions(&self) -> Vec<ActionSpec> {
+///         vec![ActionSpec::new("on".parse().expect("a valid name"), "Switch it on", Value::Null)]
+///     }
+///
+///     async fn perform(&mut self, _action: &Action) -> Result<Value, DeviceError> {
+///         self.on = true;
+///         Ok(Value::Null)
+///     }
+///
+///     async fn make_safe(&mut self) -> Result<(), DeviceError> {
+///         self.on = false;
+///         Ok(())
+///     }
+///
+///     fn state(&self) -> Map<String, Value> {
+///         Map::from_iter([("on".to_owned(), json!(self.on))])
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Actuator: Send {
     /// The actions of the device. The list does not change.
@@ -142,6 +180,25 @@ pub trait Actuator: Send {
 }
 
 /// A device that captures frames.
+///
+/// ```
+/// use iotpi_core::{Camera, CameraSpec, Clock, DeviceError, DeviceErrorKind, Frame, SystemClock, async_trait};
+///
+/// struct Snapshots;
+///
+/// #[async_trait]
+/// impl Camera for Snapshots {
+///     fn spec(&self) -> CameraSpec {
+///         CameraSpec::new(640, 480, 1.0)
+///     }
+///
+///     async fn capture(&mut self) -> Result<Frame, DeviceError> {
+///         let jpeg = std::fs::read("/run/snapshot.jpg")?;
+///         Frame::from_jpeg(jpeg.into(), SystemClock::new().now())
+///             .map_err(|error| DeviceError::new(DeviceErrorKind::Refused, error.to_string()))
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Camera: Send {
     /// The size and the rate of its frames.
@@ -207,6 +264,13 @@ impl<C: Camera + ?Sized> Camera for Box<C> {
 }
 
 /// The kinds of device errors, for a program to react to. More may be added.
+///
+/// ```
+/// use iotpi_core::{DeviceError, DeviceErrorKind};
+///
+/// let error = DeviceError::new(DeviceErrorKind::Timeout, "no answer at 0x76");
+/// assert_eq!(error.kind(), DeviceErrorKind::Timeout);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeviceErrorKind {

@@ -120,6 +120,13 @@ pub trait Uplink: Send + Sync {
 }
 
 /// The reasons why a request to a hub failed.
+///
+/// ```
+/// use iotpi_core::{UplinkError, model::error::{ErrorKind, Problem}};
+///
+/// let busy = UplinkError::Problem(Box::new(Problem::new(ErrorKind::Unavailable, 503, "starting")));
+/// assert!(busy.is_transient());
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UplinkError {

@@ -11,6 +11,16 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// most `most`. A thousand modules that lost the same hub reconnect spread out, not all at once.
 ///
 /// Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+///
+/// ```
+/// use std::time::Duration;
+/// use iotpi_core::client::Backoff;
+///
+/// let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+/// let pause = backoff.failed();
+/// assert!(pause <= Duration::from_secs(1));
+/// backoff.succeeded();
+/// ```
 #[derive(Debug, Clone)]
 pub struct Backoff {
     least: Duration,

@@ -22,6 +22,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 ///
 /// Awaiting it sends the command and returns it as the hub stored it; [`wait`](Self::wait) returns it in its
 /// final state.
+///
+/// ```no_run
+/// # async fn example(hub: iotpi_core::HubClient) -> Result<(), iotpi_core::AnyError> {
+/// use iotpi_core::NewCommand;
+///
+/// let stop = NewCommand::new("stop".parse()?);
+/// let command = hub.control(&"blind".parse()?, &stop).once("stop-2026-11-28").wait().await?;
+/// println!("{}", command.state.as_str());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "the command is sent when this is awaited"]
 pub struct ControlRequest {

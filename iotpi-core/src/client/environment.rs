@@ -8,6 +8,16 @@ use super::{HubClient, http::InvalidUrl};
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8000";
 
 /// The reasons why the environment does not describe a hub.
+///
+/// ```
+/// use iotpi_core::{HubClient, client::EnvironmentError};
+///
+/// match HubClient::from_env() {
+///     Err(EnvironmentError::NoToken) => println!("a token is needed"),
+///     Err(error) => println!("{error}"),
+///     Ok(hub) => println!("the hub is at {}", hub.url()),
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvironmentError {

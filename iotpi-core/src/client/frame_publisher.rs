@@ -60,6 +60,14 @@ struct LastPublished {
 }
 
 /// The state of an upload, as far as the camera's end knows it.
+///
+/// ```
+/// use iotpi_core::client::FramePublisher;
+///
+/// let (publisher, _receiver) = FramePublisher::channel();
+/// let state = publisher.state();
+/// assert_eq!((state.online, state.viewers), (false, 0));
+/// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct PublisherState {
@@ -131,6 +139,16 @@ impl FramePublisher {
 }
 
 /// The uplink's end: an [`Uplink`] takes the frames from it and reports the hub's answers to it.
+///
+/// ```no_run
+/// # async fn example(hub: iotpi_core::HubClient) -> Result<(), iotpi_core::AnyError> {
+/// use iotpi_core::client::FramePublisher;
+///
+/// let (publisher, mut receiver) = FramePublisher::channel();
+/// let camera = "porch".parse()?;
+/// let upload = tokio::spawn(async move { hub.stream_frames(&camera, &mut receiver).await });
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct FrameReceiver {
     newest: watch::Receiver<Option<Frame>>,

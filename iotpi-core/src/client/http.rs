@@ -33,6 +33,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_IDLE: Duration = Duration::from_secs(60);
 
 /// The text is not the address of a hub.
+///
+/// ```
+/// use iotpi_core::HubClient;
+///
+/// let error = HubClient::new("hub").unwrap_err();
+/// println!("{error}");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{url}` is not the address of a hub: {message}")]
 pub struct InvalidUrl {

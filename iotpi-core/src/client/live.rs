@@ -21,6 +21,22 @@ use crate::{
 };
 
 /// An item of the live connection.
+///
+/// ```no_run
+/// # async fn example(hub: iotpi_core::HubClient) -> Result<(), iotpi_core::AnyError> {
+/// use iotpi_core::{client::Live, model::event::{Subscription, WatchRequest}};
+///
+/// let mut live = hub.live(&Subscription::new()).await?;
+/// live.watch(&[WatchRequest::new("porch".parse()?)]).await?;
+/// while let Some(item) = live.receive().await? {
+///     match item {
+///         Live::Frame(frame) => live.acknowledge(&frame.module_id, frame.seq).await?,
+///         Live::Message(message) => println!("{message:?}"),
+///         _ => {}
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[allow(clippy::large_enum_variant)] // Taken apart at once, never kept.
 #[non_exhaustive]
@@ -32,6 +48,21 @@ pub enum Live {
 }
 
 /// The live connection of a client: messages as [`LiveMessage`], frames as [`LiveFrame`].
+///
+/// ```no_run
+/// # async fn example(hub: iotpi_core::HubClient) -> Result<(), iotpi_core::AnyError> {
+/// use iotpi_core::model::event::{Event, LiveMessage, Subscription};
+///
+/// let mut live = hub.live(&Subscription::new()).await?;
+/// while let Some(message) = live.next().await? {
+///     if let LiveMessage::Event(event) = message
+///         && let Event::Reading { reading } = event.event
+///     {
+///         println!("{}: {:?}", reading.module_id, reading.outcome);
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct LiveStream {
     socket: WebSocketStream<Box<dyn Connection>>,

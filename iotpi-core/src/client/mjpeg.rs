@@ -7,6 +7,15 @@ use hyper::body::Incoming;
 use crate::{model::mixed_replace::MixedReplace, uplink::UplinkError};
 
 /// The frames of a camera. The hub skips frames that the reader is too slow for.
+///
+/// ```no_run
+/// # async fn example(hub: iotpi_core::HubClient) -> Result<(), iotpi_core::AnyError> {
+/// let mut frames = hub.frames(Some(&"porch".parse()?)).await?;
+/// while let Some(jpeg) = frames.next().await? {
+///     println!("a frame of {} bytes", jpeg.len());
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct FrameStream {
     body: Incoming,

@@ -83,6 +83,14 @@ pub struct HubClient {
 }
 
 /// A query for readings of one type. Every field is a condition; the default filter has none.
+///
+/// ```
+/// use iotpi_core::ReadingFilter;
+///
+/// let newest = ReadingFilter::of("attic".parse()?).limit(10);
+/// let everything = ReadingFilter::default().ascending();
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ReadingFilter {
@@ -170,6 +178,17 @@ impl ReadingFilter {
 }
 
 /// The width of a bucket of [`HubClient::buckets`].
+///
+/// ```no_run
+/// # async fn example(hub: iotpi_core::HubClient) -> Result<(), iotpi_core::AnyError> {
+/// use iotpi_core::{ReadingFilter, client::BucketWidth};
+///
+/// let filter = ReadingFilter::of("attic".parse()?);
+/// for hour in hub.buckets(&"temperature".parse()?, BucketWidth::Hour, &filter).all().await? {
+///     println!("{}: {:?} to {:?}", hour.start, hour.min, hour.max);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BucketWidth {
@@ -203,6 +222,13 @@ impl BucketWidth {
 }
 
 /// The state of a hub.
+///
+/// ```no_run
+/// # async fn example(hub: iotpi_core::HubClient) -> Result<(), iotpi_core::AnyError> {
+/// let health = hub.health().await?;
+/// println!("version {}, up for {:?}", health.version, health.uptime());
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct HubHealth {

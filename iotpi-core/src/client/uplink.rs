@@ -20,6 +20,14 @@ use crate::{
 };
 
 /// A [`HubClient`] bound to one module id. Created by [`HubClient::uplink`].
+///
+/// ```no_run
+/// # async fn example(hub: iotpi_core::HubClient) -> Result<(), iotpi_core::AnyError> {
+/// use iotpi_core::Runner;
+///
+/// let runner = Runner::new(hub.uplink("attic".parse()?));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct HubUplink {
     hub: HubClient,

@@ -133,6 +133,14 @@ impl Latency {
 }
 
 /// A camera with its current viewers.
+///
+/// ```no_run
+/// # async fn example(hub: iotpi_core::HubClient) -> Result<(), iotpi_core::AnyError> {
+/// for watched in hub.cameras().await? {
+///     println!("{}: {} viewers", watched.camera.module_id, watched.watching.len());
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]

@@ -7,6 +7,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::model::id::{Channel, InvalidId};
 
 /// A filter by channel: the default channel, or a named one. On the wire the default channel is the empty text.
+///
+/// ```
+/// use iotpi_core::model::reading::ChannelFilter;
+///
+/// let supply: ChannelFilter = "supply".parse()?;
+/// assert!(supply.matches(Some(&"supply".parse()?)));
+/// assert!(ChannelFilter::Default.matches(None));
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ChannelFilter {
     /// The series without a channel.

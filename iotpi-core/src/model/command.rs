@@ -55,6 +55,15 @@ impl CommandState {
 }
 
 /// An action of the module's manifest with its parameters.
+///
+/// ```
+/// use iotpi_core::Action;
+/// use serde_json::{Map, json};
+///
+/// let dim = Action::new("dim".parse()?, Map::from_iter([("brightness".to_owned(), json!(40))]));
+/// assert_eq!(dim.params["brightness"], 40);
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Action {
@@ -152,6 +161,15 @@ impl NewCommand {
 }
 
 /// A command and its current state.
+///
+/// ```
+/// use iotpi_core::{NewCommand, Timestamp, model::command::{Command, CommandState}};
+///
+/// let new = NewCommand::new("stop".parse()?);
+/// let command = Command::new("c1".into(), "blind".parse()?, new, "anna".parse()?, Timestamp::MIN);
+/// assert_eq!((command.state, command.is_finished()), (CommandState::Queued, false));
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
@@ -277,6 +295,13 @@ impl LeasedCommand {
 }
 
 /// The outcome of a command as the module reports it.
+///
+/// ```
+/// use iotpi_core::model::command::{CommandOutcome, CommandState};
+///
+/// let outcome = CommandOutcome::Rejected { error: "the door is open".to_owned() };
+/// assert_eq!(outcome.state(), CommandState::Rejected);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum CommandOutcome {
@@ -329,6 +354,13 @@ impl CommandOutcome {
 }
 
 /// A module's report on a command that it has leased.
+///
+/// ```
+/// use iotpi_core::model::command::{CommandOutcome, CommandReport, StatusReport};
+///
+/// let report = CommandReport::new("c1".into(), "l1".into(), CommandOutcome::Started);
+/// let report = StatusReport::new().with_command(report);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "CommandReportRecord", into = "CommandReportRecord")]
 #[non_exhaustive]
@@ -452,6 +484,14 @@ impl From<CommandReportRecord> for CommandReport {
 }
 
 /// The body of `POST /api/modules/{id}/status`. An empty report is a heartbeat.
+///
+/// ```
+/// use iotpi_core::model::command::StatusReport;
+/// use serde_json::{Map, json};
+///
+/// let heartbeat = StatusReport::new();
+/// let state = StatusReport::new().with_state(Map::from_iter([("on".to_owned(), json!(true))]));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]

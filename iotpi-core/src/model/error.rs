@@ -65,6 +65,14 @@ impl ErrorKind {
 }
 
 /// A problem document (RFC 9457), the format of all errors of the hub.
+///
+/// ```
+/// use iotpi_core::model::error::{ErrorKind, Problem};
+///
+/// let problem = Problem::new(ErrorKind::RateLimited, 429, "too many requests");
+/// assert!(problem.is_transient());
+/// assert_eq!(problem.to_string(), "rate_limited: too many requests");
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]

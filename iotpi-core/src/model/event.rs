@@ -28,6 +28,14 @@ pub const MAX_WATCHED_CAMERAS: usize = 64;
 pub const MAX_WATCHED_FPS: f64 = 60.0;
 
 /// A message of a live client.
+///
+/// ```
+/// use iotpi_core::model::event::{LiveRequest, Subscription};
+///
+/// let text = serde_json::to_string(&LiveRequest::Subscribe(Subscription::new()))?;
+/// assert_eq!(text, r#"{"type":"subscribe","recent":1}"#);
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum LiveRequest {
@@ -54,6 +62,13 @@ pub enum LiveRequest {
 }
 
 /// A camera that a live client watches.
+///
+/// ```
+/// use iotpi_core::model::event::WatchRequest;
+///
+/// let porch = WatchRequest::new("porch".parse()?).with_max_fps(5.0);
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -97,6 +112,14 @@ pub enum EventKind {
 }
 
 /// A filter of events. An absent list means all.
+///
+/// ```
+/// use iotpi_core::model::event::{EventKind, Subscription};
+///
+/// let doors = Subscription::new().with_kinds([EventKind::Reading]).with_sensors(["motion".parse()?]);
+/// assert!(doors.wants_series(&"door".parse()?, &"motion".parse()?));
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -176,6 +199,15 @@ impl Subscription {
 }
 
 /// A message of the hub to a live client.
+///
+/// ```
+/// use iotpi_core::model::event::LiveMessage;
+///
+/// let text = r#"{"type":"time","client_time":1.5,"hub_time":1795473000.25}"#;
+/// let LiveMessage::Time { client_time, .. } = serde_json::from_str(text)? else { unreachable!() };
+/// assert_eq!(client_time, 1.5);
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -257,6 +289,14 @@ const KNOWN_TYPES: [&str; 10] = [
 ];
 
 /// A message or an event of a newer hub, of a type that this version does not know.
+///
+/// ```
+/// use iotpi_core::model::event::UnknownMessage;
+///
+/// let message: UnknownMessage = serde_json::from_str(r#"{"type":"weather","sun":true}"#)?;
+/// assert_eq!((message.kind.as_str(), &message.fields["sun"]), ("weather", &true.into()));
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "AnyMessage")]
 #[non_exhaustive]
@@ -290,6 +330,14 @@ impl TryFrom<AnyMessage> for UnknownMessage {
 }
 
 /// An event with its number. Numbers rise by one from the hub's start.
+///
+/// ```
+/// use iotpi_core::model::event::{Event, NumberedEvent};
+///
+/// let removed = NumberedEvent::new(7, Event::ModuleRemoved { module_id: "attic".parse()? });
+/// assert_eq!(removed.event.module_id().as_str(), "attic");
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NumberedEvent {
@@ -309,6 +357,14 @@ impl NumberedEvent {
 }
 
 /// A change in the hub.
+///
+/// ```
+/// use iotpi_core::model::event::{Event, EventKind};
+///
+/// let event = Event::ModuleRemoved { module_id: "attic".parse()? };
+/// assert_eq!(event.kind(), EventKind::Module);
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]

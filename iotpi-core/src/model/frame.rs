@@ -21,6 +21,13 @@ pub const MAX_FRAME_SIDE: u32 = 8192;
 const MAX_CLOCK_OFFSET: Duration = Duration::from_secs(200 * 365 * 24 * 3600);
 
 /// A JPEG image with its capture time. Cloning shares the bytes.
+///
+/// ```
+/// use iotpi_core::{Frame, Timestamp, model::frame::InvalidFrame};
+///
+/// let result = Frame::from_jpeg("not an image".into(), Timestamp::MIN);
+/// assert!(matches!(result, Err(InvalidFrame::NotJpeg(_))));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     jpeg: Bytes,

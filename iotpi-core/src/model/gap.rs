@@ -84,6 +84,13 @@ impl NewGap {
 }
 
 /// The loss of one series in a gap.
+///
+/// ```
+/// use iotpi_core::{Quantity, Timestamp, model::gap::{GapReason, NewGap, SeriesGap}};
+///
+/// let lost = SeriesGap::new(Quantity::Temperature, 3, Timestamp::MIN, Timestamp::MIN);
+/// let gap = NewGap::new(1, 7, 9, GapReason::Full).with_series(vec![lost]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]

@@ -60,7 +60,7 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.pad(&self.0)
             }
         }
 
@@ -110,6 +110,14 @@ macro_rules! id {
 
 id! {
     /// The id of a module, such as `led` or `temp-sensor-01`.
+    ///
+    /// ```
+    /// use iotpi_core::ModuleId;
+    ///
+    /// let attic: ModuleId = "attic".parse()?;
+    /// assert!(ModuleId::new("The attic").is_err());
+    /// # Ok::<(), iotpi_core::AnyError>(())
+    /// ```
     ModuleId, "temp-sensor-01"
 }
 id! {

@@ -27,6 +27,16 @@ pub const DEFAULT_HEARTBEAT_SECS: f64 = 10.0;
 
 /// A module's description of itself. The hub checks commands against it, and the dashboard's forms are
 /// derived from it.
+///
+/// ```
+/// use iotpi_core::{ActionSpec, Manifest, Quantity, model::manifest::Measure};
+///
+/// let manifest = Manifest::new()
+///     .with_description("The boiler in the cellar")
+///     .with_measures([Measure::new(Quantity::Temperature, None)])
+///     .with_actions([ActionSpec::named("heat")?]);
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -339,6 +349,13 @@ impl TryFrom<&str> for ActionSpec {
 }
 
 /// The frames that a camera delivers.
+///
+/// ```
+/// use iotpi_core::CameraSpec;
+///
+/// let hd = CameraSpec::new(1280, 720, 15.0);
+/// assert_eq!((hd.width, hd.height, hd.fps), (1280, 720, 15.0));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -365,6 +382,14 @@ impl CameraSpec {
 
 words! {
     /// The health of a module, derived from the time since its last contact and its heartbeat interval.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use iotpi_core::model::manifest::Health;
+    ///
+    /// let silence = Some(Duration::from_secs(30));
+    /// assert_eq!(Health::of(silence, Duration::from_secs(10)), Health::Late);
+    /// ```
     Health {
         /// Last contact within 2.5 heartbeat intervals.
         Online = "online",
@@ -391,6 +416,14 @@ impl Health {
 }
 
 /// A module as the hub reports it.
+///
+/// ```
+/// use iotpi_core::{Timestamp, model::manifest::{Health, ModuleInfo}};
+///
+/// let attic = ModuleInfo::new("attic".parse()?, Timestamp::MIN);
+/// assert_eq!((attic.health, attic.manifest), (Health::Unknown, None));
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]

@@ -57,6 +57,15 @@ impl MalformedStream {
 /// A `Content-Length` is trusted if the bytes it counts end with a JPEG's end-of-image marker. Otherwise, or
 /// without a valid length, the part ends at the next boundary. A wrong length therefore affects only its own
 /// part.
+///
+/// ```
+/// use iotpi_core::model::mixed_replace::MixedReplace;
+///
+/// let mut stream = MixedReplace::of_content_type("multipart/x-mixed-replace; boundary=b")?;
+/// stream.push("--b\r\n\r\none\r\n--b\r\n".into());
+/// assert_eq!(stream.part()?.unwrap().body, "one");
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug)]
 pub struct MixedReplace {
     /// `--boundary`; if the content type is unknown, the first line that looks like one.

@@ -354,6 +354,14 @@ impl From<Reading> for NewReading {
 }
 
 /// The body of `POST /api/sensors` and `/api/sensors/{type}`: one reading or up to 1,000 of them.
+///
+/// ```
+/// use iotpi_core::model::reading::NewReadings;
+///
+/// let one: NewReadings = serde_json::from_str(r#"{"module_id":"attic","value":21.5}"#)?;
+/// assert!(matches!(one, NewReadings::One(_)));
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]

@@ -6,6 +6,13 @@ use serde::{Deserialize, Serialize};
 pub const MAX_PAGE_ITEMS: u32 = 1000;
 
 /// A page of a list with the cursor of the next one.
+///
+/// ```
+/// use iotpi_core::model::page::Page;
+///
+/// let page = Page::new(vec![1, 2], Some("cursor".to_owned())).map(|n| n * 10);
+/// assert_eq!(page.items, [10, 20]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]

@@ -22,6 +22,15 @@ use crate::{
 pub const MAX_REASON_LEN: usize = 200;
 
 /// A physical quantity with one canonical unit.
+///
+/// ```
+/// use iotpi_core::{Quantity, Unit};
+///
+/// let soil = Quantity::new("soil".parse()?, Unit::PERCENT);
+/// assert_eq!((soil.name_str(), soil.unit()), ("soil", Unit::PERCENT));
+/// assert_eq!(Quantity::new("temperature".parse()?, Unit::PERCENT), Quantity::Temperature);
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Quantity {
@@ -142,6 +151,13 @@ impl Quantity {
 }
 
 /// The outcome of a measurement. A failed one is stored, too, and shown as a gap in charts.
+///
+/// ```
+/// use iotpi_core::Outcome;
+///
+/// assert_eq!(Outcome::of(21.5).value(), Some(21.5));
+/// assert_eq!(Outcome::of(f64::NAN).reason(), Some("not a finite number"));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// A finite number in the quantity's unit.
@@ -526,6 +542,14 @@ pub(crate) fn outcome(
 }
 
 /// Readings of one series, aggregated over one UTC-aligned interval.
+///
+/// ```
+/// use iotpi_core::{Quantity, Timestamp, model::reading::Bucket};
+///
+/// let empty = Bucket::new("attic".parse()?, Quantity::Temperature, Timestamp::MIN);
+/// assert_eq!((empty.unit.as_str(), empty.missing, empty.avg), ("celsius", 0, None));
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]

@@ -120,6 +120,15 @@ impl RecordingTrigger {
 }
 
 /// The recording settings of a camera. All fields but `mode` are optional.
+///
+/// ```
+/// use iotpi_core::model::recording::{RecordingMode, RecordingSettings, RecordingTrigger};
+///
+/// let motion = RecordingTrigger::on_reading("door".parse()?, "motion".parse()?).above(0.5);
+/// let settings = RecordingSettings::new(RecordingMode::OnEvent).with_triggers(vec![motion]);
+/// assert_eq!(settings.after_secs, 30);
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -326,6 +335,14 @@ pub enum FrameSelection {
 }
 
 /// A request to record now.
+///
+/// ```
+/// use std::time::Duration;
+/// use iotpi_core::model::recording::StartRecording;
+///
+/// let request = StartRecording::new(Duration::from_secs(60)).with_reason("a parcel arrived");
+/// assert_eq!(request.secs, 60);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]

@@ -3,6 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 /// The permissions of a caller. The first three include each other; `module` is separate.
+///
+/// ```
+/// use iotpi_core::model::role::Role;
+///
+/// assert_eq!(serde_json::to_value(Role::Operator)?, Role::Operator.as_str());
+/// # Ok::<(), iotpi_core::AnyError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]

@@ -42,6 +42,14 @@ const LAST_WORD: Duration = Duration::from_millis(250);
 /// confirmed its `started` report. The device is put into its safe state when the issuer of a `while_alive`
 /// action or the hub is absent for longer than the action's limit, at the start of a module with such actions
 /// (the previous process may have crashed), and when the module ends.
+///
+/// ```
+/// use iotpi_core::{Actuator, ActuatorModule};
+///
+/// fn module(lamp: impl Actuator) -> ActuatorModule<impl Actuator> {
+///     ActuatorModule::new(lamp).described("The lamp in the hall").with_command_log("/var/lib/lamp/commands")
+/// }
+/// ```
 #[derive(Debug)]
 pub struct ActuatorModule<A> {
     actuator: A,

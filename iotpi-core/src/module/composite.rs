@@ -15,6 +15,19 @@ use crate::{
 /// Runs several parts as one module, whose manifest combines theirs. If one part fails, all are stopped.
 ///
 /// At most one part may run commands: two would claim each other's.
+///
+/// ```
+/// use std::time::Duration;
+/// use iotpi_core::{CompositeModule, Module, Quantity, SensorModule, measure};
+///
+/// let every = |secs| Duration::from_secs(secs);
+/// let supply = measure(Quantity::Temperature, async || Ok(61.5));
+/// let light = measure(Quantity::Illuminance, async || Ok(250.0));
+/// let module = CompositeModule::new()
+///     .with(SensorModule::new(supply, every(60)))
+///     .with(SensorModule::new(light, every(1)));
+/// assert_eq!(module.manifest().measures.len(), 2);
+/// ```
 #[derive(Default)]
 pub struct CompositeModule {
     parts: Vec<Box<dyn Module>>,

@@ -2,11 +2,12 @@
 
 pub(crate) mod actions;
 pub(crate) mod actuator;
-pub(crate) mod camera;
+// A module named like a function would hide the function in the documentation.
 pub(crate) mod camera_function;
+pub(crate) mod camera_module;
 mod command_log;
 pub(crate) mod composite;
-pub(crate) mod measure;
+pub(crate) mod measuring;
 #[cfg(feature = "schemars")]
 mod params_schema;
 pub(crate) mod recorder;
@@ -18,10 +19,10 @@ pub(crate) mod sensor;
 pub use self::{
     actions::{ActionFunction, Actions, NoParams, SafeFunction},
     actuator::ActuatorModule,
-    camera::CameraModule,
     camera_function::{CameraFunction, camera},
+    camera_module::CameraModule,
     composite::CompositeModule,
-    measure::{IntoSamples, Measuring, measure, measure_blocking, measure_with},
+    measuring::{IntoSamples, Measuring, measure, measure_blocking, measure_with},
     recorder::Recorder,
     report_on_change::ReportOnChange,
     runner::{RunError, Runner},
@@ -41,6 +42,32 @@ use crate::{
 
 /// A program with a manifest that runs until it is stopped. [`SensorModule`], [`ActuatorModule`],
 /// [`CameraModule`] and [`CompositeModule`] are ready-made; the [`Runner`] registers and runs them.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use iotpi_core::{Manifest, Module, ModuleError, Uplink, async_trait, model::command::StatusReport};
+/// use tokio_util::sync::CancellationToken;
+///
+/// /// Reports a heartbeat every minute.
+/// struct Heartbeat;
+///
+/// #[async_trait]
+/// impl Module for Heartbeat {
+///     fn manifest(&self) -> Manifest {
+///         Manifest::new().with_heartbeat(Duration::from_secs(60))
+///     }
+///
+///     async fn run(self: Box<Self>, _: Arc<dyn Uplink>, stop: CancellationToken) -> Result<(), ModuleError> {
+///         stop.cancelled().await;
+///         Ok(())
+///     }
+///
+///     async fn run_once(self: Box<Self>, up: Arc<dyn Uplink>) -> Result<(), ModuleError> {
+///         up.report(StatusReport::new()).await?;
+///         Ok(())
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Module: Send {
     /// The module's description of itself. It does not change while the module runs.

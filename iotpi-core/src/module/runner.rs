@@ -46,6 +46,17 @@ pub(super) const ONCE_SEND: Duration = Duration::from_secs(30);
 /// Afterwards new readings are sent at once and the backlog beside them, oldest first. Lost readings are
 /// reported to the hub as a gap. With [a directory](Self::with_outbox_dir) the outbox survives the process,
 /// too. All waits have full jitter, so that many modules do not reconnect at once.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), iotpi_core::AnyError> {
+/// use std::time::Duration;
+/// use iotpi_core::{HubClient, Quantity, Runner, SensorModule, measure};
+///
+/// let module = SensorModule::new(measure(Quantity::Temperature, async || Ok(21.5)), Duration::from_secs(60));
+/// let uplink = HubClient::from_env()?.uplink("attic".parse()?);
+/// Runner::new(uplink).with_outbox_dir("/var/lib/attic/outbox").run(module).await?;
+/// # Ok(()) }
+/// ```
 pub struct Runner {
     uplink: Arc<dyn Uplink>,
     clock: Arc<dyn Clock>,

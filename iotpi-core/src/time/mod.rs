@@ -165,6 +165,16 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 /// A source of time. One value is passed to everything that needs the time, so that a test can control it.
+///
+/// ```
+/// use iotpi_core::{Clock, Timestamp, time::ManualClock};
+///
+/// fn hour(clock: &dyn Clock) -> i64 {
+///     clock.now().as_micros() / 3_600_000_000 % 24
+/// }
+///
+/// assert_eq!(hour(&*ManualClock::at(Timestamp::MIN)), 0);
+/// ```
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The wall clock: calendar time, which may jump in both directions.
     fn now(&self) -> Timestamp;
@@ -199,6 +209,12 @@ pub trait Clock: Send + Sync + fmt::Debug {
 /// where systemd-timesyncd sets the clock it must also have created `synchronized` since the boot. On
 /// Raspberry Pi OS a clock that was not set shows the hour of the last shutdown, which looks plausible. With
 /// another time service (chrony, ntpd), start modules after `time-sync.target`.
+///
+/// ```
+/// use iotpi_core::{Clock, SystemClock, Timestamp};
+///
+/// assert!(SystemClock::new().now() > Timestamp::MIN);
+/// ```
 #[derive(Debug, Clone)]
 pub struct SystemClock {
     started: Instant,
@@ -276,6 +292,15 @@ impl Clock for SystemClock {
 }
 
 /// A clock that stands still until it is advanced. For tests.
+///
+/// ```
+/// use std::time::Duration;
+/// use iotpi_core::{Clock, Timestamp, time::ManualClock};
+///
+/// let clock = ManualClock::at(Timestamp::MIN);
+/// clock.advance(Duration::from_secs(60));
+/// assert_eq!(clock.now(), Timestamp::MIN.plus(Duration::from_secs(60)));
+/// ```
 #[derive(Debug)]
 pub struct ManualClock {
     at: std::sync::Mutex<ManualTime>,

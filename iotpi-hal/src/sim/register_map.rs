@@ -61,6 +61,15 @@ pub struct Registers<V> {
     timers: Vec<(Duration, Timer<V>)>,
 }
 
+impl<V> std::fmt::Debug for Registers<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registers")
+            .field("now", &self.now)
+            .field("timers", &self.timers.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl<V: RegisterValue> Registers<V> {
     /// The value of a register.
     #[must_use]

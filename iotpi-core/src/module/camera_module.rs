@@ -26,6 +26,14 @@ const LAST_PICTURE: Duration = Duration::from_millis(300);
 /// While there is a viewer, the camera sets the pace. Otherwise one frame a second is captured, which spares
 /// the camera, the processor and the network; the first viewer gets a new frame as soon as the camera has
 /// one. A camera must therefore return its newest frame, not one that was waiting since the last capture.
+///
+/// ```
+/// use iotpi_core::{Camera, CameraModule};
+///
+/// fn module(camera: impl Camera) -> CameraModule<impl Camera> {
+///     CameraModule::new(camera).described("The porch")
+/// }
+/// ```
 #[derive(Debug)]
 pub struct CameraModule<C> {
     camera: C,
