@@ -33,7 +33,7 @@ impl Kind {
             Self::I2c => "sudo raspi-config nonint do_i2c 0",
             Self::Spi => "sudo raspi-config nonint do_spi 0",
             Self::OneWire => "add the line dtoverlay=w1-gpio to /boot/firmware/config.txt, and reboot",
-            Self::Gpio => "no GPIO chip: this machine has no pins, use bus = \"sim\"",
+            Self::Gpio => "run it on a machine with pins, or use bus = \"sim\"",
         }
     }
 }
@@ -80,7 +80,7 @@ fn needs(devices: &[DeviceSettings]) -> Vec<(Kind, PathBuf)> {
 fn needed(machine: &Machine<'_>, (kind, file): (Kind, PathBuf)) -> Finding {
     let place = machine.path(&file);
     if !place.exists() {
-        let text = format!("{} is missing: the bus is not enabled", file.display());
+        let text = format!("{} is missing", file.display());
         return Finding::fail(kind.area(), text, kind.enable());
     }
     // The kernel reads the 1-Wire bus.
@@ -105,7 +105,11 @@ fn present(machine: &Machine<'_>, kind: Kind, file: PathBuf) -> Finding {
     if machine.path(&file).exists() {
         return needed(machine, (kind, file));
     }
-    Finding::ok(kind.area(), format!("not enabled; to enable it: {}", kind.enable()))
+    let text = match kind {
+        Kind::Gpio => "this machine has no pins".to_owned(),
+        _ => format!("not enabled; to enable it: {}", kind.enable()),
+    };
+    Finding::ok(kind.area(), text)
 }
 
 #[cfg(test)]
