@@ -66,7 +66,9 @@ pub trait Sensor: Send {
         std::future::pending().await
     }
 
-    /// Puts all samples of this sensor on a channel, so that a module may have several sensors of one type.
+    /// Puts all samples of this sensor on a channel, so that a module may have several sensors of one type. A
+    /// sample that has a channel of its own, as the inputs of a converter have, is then on both:
+    /// `supply-voltage0`.
     fn on_channel(self, channel: Channel) -> OnChannel<Self>
     where
         Self: Sized,
@@ -98,16 +100,35 @@ impl<S: Sensor> Sensor for OnChannel<S> {
 
     fn series(&self) -> Vec<SeriesSpec> {
         let series = self.sensor.series().into_iter();
-        series.map(|one| one.with_channel(self.channel.clone())).collect()
+        series
+            .map(|one| {
+                let channel = self.below(one.channel.as_ref());
+                one.with_channel(channel)
+            })
+            .collect()
     }
 
     async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
         let samples = self.sensor.read().await?.into_iter();
-        Ok(samples.map(|sample| sample.with_channel(self.channel.clone())).collect())
+        Ok(samples
+            .map(|sample| {
+                let channel = self.below(sample.channel.as_ref());
+                sample.with_channel(channel)
+            })
+            .collect())
     }
 
     async fn changed(&mut self) {
         self.sensor.changed().await;
+    }
+}
+
+impl<S> OnChannel<S> {
+    /// The channel of a series that has this channel of its own.
+    fn below(&self, own: Option<&Channel>) -> Channel {
+        let Some(own) = own else { return self.channel.clone() };
+        // Of two long names the end is more likely to tell the series apart.
+        Channel::new(format!("{}-{own}", self.channel)).unwrap_or_else(|_| own.clone())
     }
 }
 
@@ -483,6 +504,37 @@ mod tests {
         assert_eq!(kind("x".parse::<f64>().unwrap_err()), DeviceErrorKind::InvalidData);
         assert_eq!(kind(String::from_utf8(vec![0xFF]).unwrap_err()), DeviceErrorKind::InvalidData);
         assert_eq!(kind(serde_json::from_str::<u8>("{").unwrap_err()), DeviceErrorKind::InvalidData);
+    }
+
+    /// A converter with two inputs.
+    struct Converter;
+
+    #[async_trait]
+    impl Sensor for Converter {
+        fn quantities(&self) -> Vec<Quantity> {
+            vec![Quantity::Temperature; 2]
+        }
+
+        fn series(&self) -> Vec<SeriesSpec> {
+            let of = |quantity| SeriesSpec::new(quantity);
+            vec![
+                of(Quantity::Temperature).with_channel(Channel::new("in0").unwrap()),
+                of(Quantity::Temperature).with_channel(Channel::new("x".repeat(64)).unwrap()),
+            ]
+        }
+
+        async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
+            Ok(self.series().into_iter().map(|series| Sample::new(series, 1.0)).collect())
+        }
+    }
+
+    #[test]
+    fn a_channel_does_not_hide_the_channels_of_the_sensor() {
+        let sensor = Converter.on_channel(Channel::new("tank").unwrap());
+
+        let channels: Vec<_> = sensor.series().into_iter().filter_map(|one| one.channel).collect();
+
+        assert_eq!(channels.iter().map(Channel::as_str).collect::<Vec<_>>(), ["tank-in0", &"x".repeat(64)]);
     }
 
     #[cfg(feature = "embedded-hal")]
