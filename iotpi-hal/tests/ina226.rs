@@ -25,6 +25,7 @@ const VOLTS_PER_SHUNT_STEP: f64 = 2.5e-6;
 const VOLTS_PER_BUS_STEP: f64 = 1.25e-3;
 
 /// The driver: voltage, current and power of a supply.
+#[derive(Debug)]
 pub struct Ina226<I, D> {
     chip: I2cRegisters<I>,
     delay: D,

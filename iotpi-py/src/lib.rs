@@ -3,6 +3,7 @@
 //! It is thin on purpose. Wire types cross the border as the JSON they are on the wire, and `python/iotpi` makes typed
 //! objects of them; requests cross as [`pending::Pending`], which the sync client waits for and the asyncio client
 //! starts. Deliberately absent: rules of any kind, and anything a user would name; that is the Python half's.
+#![allow(missing_debug_implementations, reason = "its types are Python classes, which have a `repr`")]
 
 use pyo3::prelude::*;
 
