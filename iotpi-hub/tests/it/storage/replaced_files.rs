@@ -1,7 +1,11 @@
 //! A database file is deleted, replaced or overwritten while the hub uses it: `/health` reports it, and the
 //! store fails permanently, which ends the program.
 
-use std::{fs, os::unix::fs::FileExt as _, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
 
 use http::Method;
 use iotpi_core::{Quantity, Reading, Sample, Timestamp};
@@ -122,6 +126,14 @@ async fn a_harmless_write_by_another_program_is_tolerated() {
     setup.api.stop().await;
 }
 
+/// The place of a page that has only a part of one chunk. Any page of the file may be a free one, whose content
+/// does not matter.
+fn page_of_a_chunk(database: &Path) -> u64 {
+    let pages =
+        "SELECT pgoffset FROM dbstat WHERE name = 'chunks' AND pagetype = 'overflow' ORDER BY pageno LIMIT 1";
+    rusqlite::Connection::open(database).unwrap().query_one(pages, [], |row| row.get(0)).unwrap()
+}
+
 #[tokio::test]
 async fn a_damaged_page_without_a_backup_loses_only_its_rows() {
     let setup = Setup::new().await;
@@ -129,10 +141,8 @@ async fn a_damaged_page_without_a_backup_loses_only_its_rows() {
     let Setup { api, database, _folder } = setup;
     let admin = api.admin.clone();
     api.stop().await;
-    let mut bytes = fs::read(&database).unwrap();
-    let middle = bytes.len() / 2 / 512 * 512;
-    bytes[middle..middle + 512].fill(0x5a);
-    fs::write(&database, bytes).unwrap();
+    let damaged = page_of_a_chunk(&database);
+    fs::OpenOptions::new().write(true).open(&database).unwrap().write_all_at(&[0x5a; 512], damaged).unwrap();
 
     let store = format!("sqlite://{}", database.display());
     let hub = TestHub::opened(Config { store, ..Config::default() }).await.unwrap();
