@@ -36,6 +36,7 @@ pub mod uplink;
 // The names that most programs need. Everything else has one path, in its module.
 pub use any_error::AnyError;
 pub use async_trait::async_trait;
+pub use bytes;
 #[cfg(feature = "client")]
 pub use client::{HubClient, ReadingFilter};
 pub use device::{Actuator, Camera, DeviceError, DeviceErrorKind, Sensor};
@@ -54,6 +55,7 @@ pub use module::{
 };
 #[cfg(feature = "schemars")]
 pub use schemars;
+pub use serde_json;
 #[cfg(feature = "stop-signal")]
 pub use signals::stop_signal;
 pub use time::{Clock, SystemClock, Timestamp};

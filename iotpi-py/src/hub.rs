@@ -9,7 +9,11 @@ use std::{
 use bytes::Bytes;
 use iotpi_core::{
     ActionName, Clock, HubClient, ModuleId, NewCommand, SensorType, SystemClock, Unit,
-    model::{command::CommandId, event::Subscription, reading::NewReading},
+    model::{
+        command::{CommandId, IdempotencyKey},
+        event::Subscription,
+        reading::NewReading,
+    },
 };
 use pyo3::{
     exceptions::{PyRuntimeError, PyValueError},
@@ -250,6 +254,7 @@ impl Hub {
         let mut command = NewCommand::new(id::<ActionName>(action)?);
         command.params = params;
         command.expires_in = finite(expires_in)?;
+        let key = key.map(|key| id::<IdempotencyKey>(&key)).transpose()?;
         self.ask(async move |hub| {
             Ok(match key {
                 Some(key) => hub.control(&module, &command).once(key).await?,

@@ -10,6 +10,7 @@ use crate::{
     model::{
         command::{Command, NewCommand},
         id::ModuleId,
+        idempotency_key::IdempotencyKey,
     },
     uplink::UplinkError,
 };
@@ -28,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// use iotpi_core::NewCommand;
 ///
 /// let stop = NewCommand::new("stop".parse()?);
-/// let command = hub.control(&"blind".parse()?, &stop).once("stop-2026-11-28").wait().await?;
+/// let command = hub.control(&"blind".parse()?, &stop).once("stop-2026-11-28".parse()?).wait().await?;
 /// println!("{}", command.state.as_str());
 /// # Ok(()) }
 /// ```
@@ -38,7 +39,7 @@ pub struct ControlRequest {
     http: Http,
     path: String,
     command: NewCommand,
-    key: Option<String>,
+    key: Option<IdempotencyKey>,
 }
 
 impl ControlRequest {
@@ -46,11 +47,11 @@ impl ControlRequest {
         Self { http, path: format!("/api/modules/{module_id}/control"), command, key: None }
     }
 
-    /// Sets an idempotency key of 1 to 64 visible ASCII characters: a repeated request with the same key, after a
-    /// lost answer, returns the first command. The key is kept as long as the command, at least until that has
-    /// ended. An invalid key is the error `InvalidArgument`; a key of a different request is `Conflict`.
-    pub fn once(mut self, key: impl Into<String>) -> Self {
-        self.key = Some(key.into());
+    /// Sets an idempotency key: a repeated request with the same key, after a lost answer, returns the first
+    /// command. The key is kept as long as the command, at least until that has ended. A key of a different
+    /// request is the error `Conflict`.
+    pub fn once(mut self, key: IdempotencyKey) -> Self {
+        self.key = Some(key);
         self
     }
 
@@ -97,7 +98,7 @@ impl IntoFuture for ControlRequest {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let call = Call::post(self.path).json(&self.command);
-            self.http.json(self.key.iter().fold(call, |call, key| call.once(key))).await
+            self.http.json(self.key.iter().fold(call, |call, key| call.once(key.as_str()))).await
         })
     }
 }

@@ -1,6 +1,9 @@
 //! Commands: their life cycle, their delivery to a module, and their outcome.
 
-pub use super::command_id::{CommandId, LeaseId};
+pub use super::{
+    command_id::{CommandId, LeaseId},
+    idempotency_key::{IdempotencyKey, InvalidIdempotencyKey, MAX_IDEMPOTENCY_KEY_LEN},
+};
 
 use std::time::Duration;
 

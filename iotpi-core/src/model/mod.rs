@@ -13,6 +13,7 @@ pub mod event;
 pub mod frame;
 pub mod gap;
 pub mod id;
+pub(crate) mod idempotency_key;
 mod jpeg;
 pub(crate) mod live_frame;
 pub mod manifest;

@@ -32,7 +32,7 @@ pub use self::{
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio_util::sync::CancellationToken;
+pub use tokio_util::sync::CancellationToken;
 
 use crate::{
     device::DeviceError,

@@ -177,7 +177,11 @@ async fn a_wait_for_a_command_survives_a_busy_hub() {
     let set = NewCommand::new("set".parse().unwrap());
     let hub = HubClient::new(&url).unwrap();
 
-    let ended = bounded("the outcome", hub.control(&"led".parse().unwrap(), &set).once("key-1").wait()).await;
+    let ended = bounded(
+        "the outcome",
+        hub.control(&"led".parse().unwrap(), &set).once("key-1".parse().unwrap()).wait(),
+    )
+    .await;
 
     assert_eq!(ended.unwrap().state, CommandState::Succeeded);
     let (_, sent) = bounded("a request", requests.recv()).await.unwrap();
