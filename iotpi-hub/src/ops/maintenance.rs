@@ -88,6 +88,9 @@ impl Hub {
     /// If cancelled, no backup is made.
     pub async fn back_up(&self, caller: &Caller) -> Result<LastBackup> {
         caller.may_administer()?;
+        let Ok(_alone) = self.inner.storage.backing_up.try_lock() else {
+            return Err(HubError::conflict("A backup is already running. Try again when it has finished."));
+        };
         self.make_backup().await
     }
 
@@ -323,6 +326,8 @@ impl Hub {
         let storage = &self.inner.storage;
         let config = &self.config().backup;
         let every = Duration::from_secs(3_600) * config.every_hours;
+        // Another backup is due or not when the running one has ended.
+        let _alone = storage.backing_up.lock().await;
         let Ok(taken) = self.inner.store.disk_use().await else { return };
         let bytes = taken.database_bytes.saturating_sub(taken.reusable_bytes);
         let last = lock(&storage.backup).clone();
@@ -339,13 +344,11 @@ impl Hub {
         }
     }
 
+    /// Makes a backup. The caller holds the lock of backups.
     async fn make_backup(&self) -> Result<LastBackup> {
         let storage = &self.inner.storage;
         let (Some(file), Some(folder)) = (&storage.file, &storage.backups) else {
             return Err(HubError::conflict("A database in memory cannot be backed up."));
-        };
-        let Ok(_alone) = storage.backing_up.try_lock() else {
-            return Err(HubError::conflict("A backup is already running. Try again when it has finished."));
         };
         let made = self.backup_into(file, folder).await;
         let problem = made.as_ref().err().map(|error| format!("The backup failed: {error}"));
