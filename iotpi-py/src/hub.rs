@@ -111,6 +111,7 @@ impl Hub {
         self.ask(async move |hub| Ok(hub.newest(module.as_ref()).await?))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "called in one place")]
     fn readings(
         &self,
         sensor: &str,
@@ -126,6 +127,7 @@ impl Hub {
         Ok(Pages::new(self.client()?, Query::Readings(id(sensor)?), filter, limit)?)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "called in one place")]
     fn buckets(
         &self,
         sensor: &str,

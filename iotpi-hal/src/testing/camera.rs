@@ -92,7 +92,8 @@ impl<C: Camera + ?Sized> Check<'_, C> {
     }
 }
 
-#[cfg(all(test, feature = "camera"))]
+#[cfg(test)]
+#[cfg(feature = "camera")]
 mod tests {
     use iotpi_core::{CameraSpec, DeviceError, DeviceErrorKind, SystemClock, async_trait};
 
