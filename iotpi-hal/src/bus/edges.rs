@@ -28,7 +28,7 @@ pub struct Edge {
 /// An input pin whose edges are recorded by the kernel, with their times, until the driver takes them: an edge
 /// between two reads is not lost.
 ///
-/// Implementations: [`linux::edges`](crate::bus::linux::edges), [`pi::edges`](crate::bus::pi::edges) and
+/// Implementations: `linux::edges`, `pi::edges` and
 /// [`SimPin`](crate::sim::SimPin). Their debouncing is that of the kernel: an edge counts when the level has
 /// not changed for the debounce time.
 #[async_trait]

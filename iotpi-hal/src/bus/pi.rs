@@ -301,7 +301,7 @@ pub fn pwm(channel: u8) -> Result<PiPwm, DeviceError> {
 /// Opens a hardware PWM channel with this frequency in hertz: 50 for a servo.
 ///
 /// # Errors
-/// The same as those of [`pwm`].
+/// The same as those of [`pwm()`].
 pub fn pwm_at(channel: u8, frequency_hz: f64) -> Result<PiPwm, DeviceError> {
     let what = format!("PWM channel {channel}");
     let channel = match channel {

@@ -1,4 +1,6 @@
 //! Opens sensor chips on an I2C bus.
+// The settings in use depend on the back ends of the build.
+#![cfg_attr(not(feature = "sim"), allow(unused_variables))]
 
 use std::path::PathBuf;
 
