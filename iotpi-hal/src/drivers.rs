@@ -109,6 +109,10 @@ pub fn in_range(series: impl Into<SeriesSpec>, value: f64, range: RangeInclusive
     }
     let (unit, least, most) = (series.quantity.unit(), range.start(), range.end());
     let value = (value * 1000.0).round() / 1000.0;
-    let message = format!("{value} {} is outside {least} to {most}", unit.as_str());
+    let bounds = match *most {
+        f64::MAX => format!("below {least}"),
+        most => format!("outside {least} to {most}"),
+    };
+    let message = format!("{value} {} is {bounds}", unit.as_str());
     Sample::no_data(series, DeviceError::new(DeviceErrorKind::OutOfRange, message))
 }

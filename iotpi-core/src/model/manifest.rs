@@ -32,7 +32,7 @@ pub const DEFAULT_HEARTBEAT_SECS: f64 = 10.0;
 /// use iotpi_core::{ActionSpec, Manifest, Quantity, model::manifest::Measure};
 ///
 /// let manifest = Manifest::new()
-///     .with_description("The boiler in the cellar")
+///     .with_description("The boiler in the basement")
 ///     .with_measures([Measure::new(Quantity::Temperature, None)])
 ///     .with_actions([ActionSpec::named("heat")?]);
 /// # Ok::<(), iotpi_core::AnyError>(())

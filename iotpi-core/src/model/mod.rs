@@ -21,6 +21,7 @@ pub mod mixed_replace;
 pub(crate) mod new_reading;
 pub mod page;
 pub mod protocol;
+pub(crate) mod quantity;
 pub mod reading;
 pub mod recording;
 pub mod role;

@@ -1,6 +1,6 @@
 //! One DS18B20 thermometer, or another one of the families that [`kernel::w1`](crate::kernel::w1) reads. That
-//! page has the wiring, the boot configuration, the checks for each error, and how 85 °C is told from the
-//! value after power-on. To read several thermometers as one device, use it in place of this driver.
+//! page has the wiring, the boot configuration, the checks for each error, and how 85 °C is
+//! distinguished from the value after power-on. To read several thermometers as one device, use it in place of this driver.
 
 use std::path::PathBuf;
 

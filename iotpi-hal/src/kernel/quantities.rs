@@ -1,6 +1,4 @@
-//! Quantities of the kernel's channels, and the ranges outside which a value is an error.
-
-use std::ops::RangeInclusive;
+//! Quantities of the kernel's channels.
 
 use iotpi_core::{Quantity, Sample, SensorType, Unit, model::reading::SeriesSpec};
 
@@ -13,17 +11,7 @@ pub(super) fn quantity(name: &str, unit: &str) -> Option<Quantity> {
 
 /// A sample of a value, or one without data if no such value is possible.
 pub(super) fn sample(series: &SeriesSpec, value: f64) -> Sample {
-    in_range(series.clone(), value, possible(&series.quantity))
-}
-
-fn possible(quantity: &Quantity) -> RangeInclusive<f64> {
-    match quantity {
-        // Absolute zero.
-        Quantity::Temperature => -273.15..=10_000.0,
-        Quantity::Humidity => 0.0..=100.0,
-        Quantity::Pressure | Quantity::Illuminance | Quantity::Co2 => 0.0..=f64::MAX,
-        _ => f64::MIN..=f64::MAX,
-    }
+    in_range(series.clone(), value, series.quantity.physical_range())
 }
 
 #[cfg(test)]
@@ -36,9 +24,16 @@ mod tests {
 
         assert_eq!(value(Quantity::Temperature, -273.16), None);
         assert_eq!(value(Quantity::Temperature, -273.15), Some(-273.15));
-        assert_eq!(value(Quantity::Humidity, 100.1), None);
+        assert_eq!(value(Quantity::Humidity, 110.1), None);
         assert_eq!(value(Quantity::Pressure, -1.0), None);
         assert_eq!(value(Quantity::Voltage, -1.0), Some(-1.0));
         assert_eq!(value(Quantity::Voltage, f64::NAN), None);
+    }
+
+    #[test]
+    fn the_reason_names_a_limit_without_an_upper_one() {
+        let cold = sample(&SeriesSpec::new(Quantity::Temperature), -300.0);
+
+        assert_eq!(cold.outcome.reason(), Some("out of range: -300 celsius is below -273.15"));
     }
 }

@@ -73,7 +73,7 @@ describe.each(['light', 'dark'] as const)('the colours of channels in the %s sch
     }
   });
 
-  test.each(Object.entries(VISIONS))('are told apart with %s vision', (_, matrix) => {
+  test.each(Object.entries(VISIONS))('can be distinguished with %s vision', (_, matrix) => {
     const seen = colours.map((colour) => oklab(times(matrix, colour)));
 
     seen.forEach((one, at) =>

@@ -41,7 +41,7 @@ impl Function {
         }
     }
 
-    /// Each is told from the others on white, also by people who do not see red and green as different.
+    /// They can be distinguished on white, also with red-green colour blindness.
     pub fn colour(self) -> &'static str {
         match self {
             Self::Volts3 => "#e8710a",
